@@ -1,0 +1,231 @@
+package purchase
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"ussdd/vendors"
+)
+
+// The states of a purchase. The first three are open, the last two final.
+// An attempt is in one of Sending, Pending, Delivered, Declined, NotSent and
+// Unavailable; the first two are open.
+const (
+	Held        = "held"        // the money is held and no attempt is open
+	Sending     = "sending"     // an attempt is recorded, its answer is not
+	Pending     = "pending"     // the answer leaves it open; the vendor is queried
+	Delivered   = "delivered"   // the recipient has the airtime; the money is captured
+	Failed      = "failed"      // nothing was delivered; the money is back in the wallet
+	Declined    = "declined"    // attempt: the vendor will not do it
+	NotSent     = "not_sent"    // attempt: the request never reached the vendor
+	Unavailable = "unavailable" // attempt: the endpoint was not tried
+)
+
+// moves is the whole life of a purchase: which state may follow which. Each
+// move is one call of the Ledger and one transaction of it.
+var moves = map[string][]string{
+	Held: {
+		Sending, // Ledger.Attempt
+		Failed,  // Ledger.Release
+	},
+	Sending: { // Ledger.Record, with the answer, or with Interrupted after a crash
+		Held,      // definitely not done; another endpoint is next
+		Pending,   // nobody knows yet
+		Delivered, // capture
+		Failed,    // definitely not done, and no endpoint is left
+	},
+	Pending: { // Ledger.Record, with what a query found
+		Held,      // proved never to have arrived; another endpoint is next
+		Pending,   // still open; asked again later
+		Delivered, // capture
+		Failed,    // release
+	},
+}
+
+// CanMove tells whether a purchase may go from one state to the other.
+func CanMove(from, to string) bool { return slices.Contains(moves[from], to) }
+
+// Order is what a subscriber confirmed.
+type Order struct {
+	Key       string // names the confirmation: however often it is repeated, it is one purchase
+	Session   int64  // the session that it was confirmed in, for reports
+	MSISDN    string // who pays: E.164 digits, "2348031234567"
+	Recipient string // who gets the airtime: E.164 digits
+	Network   string // id of the recipient's network: "mtn"
+	Amount    int64  // kobo; whole naira within the network's limits
+}
+
+// Purchase is one purchase as the Ledger last had it. It is a value: changing
+// it changes nothing.
+type Purchase struct {
+	ID            int64
+	Ref           string // shown to the subscriber: "TXN-" and 13 characters
+	Key           string // Order.Key, unique
+	Session       int64
+	MSISDN        string
+	Recipient     string
+	Network       string
+	Amount        int64     // kobo
+	State         string    // Held, Sending, Pending, Delivered or Failed
+	Reason        string    // how the last attempt ended; read it with Outcome and Cause
+	Attempts      int       // attempts recorded so far
+	Vendor        string    // vendor of the last attempt
+	VendorRef     string    // that vendor's own reference, if it gave one
+	Cost          int64     // kobo that the vendor says it charged; 0 = not told
+	Commission    int64     // kobo that stay with us; set by the Ledger on capture
+	CommissionBPS int       // the rate that Commission was computed with, in basis points
+	Owner         string    // the desk that works on it: Config.Owner
+	Version       int64     // counts the moves; every move compares it
+	CreatedAt     time.Time // when the money was held
+	UpdatedAt     time.Time // last move
+	DecidedAt     time.Time // when it was delivered or failed; zero while open
+	NextAt        time.Time // when the reconciler looks at it, unless it is being worked on
+}
+
+// Open tells whether the purchase is neither delivered nor failed.
+func (p Purchase) Open() bool { return p.State != Delivered && p.State != Failed }
+
+// Attempt is one try to have a purchase delivered by one vendor.
+type Attempt struct {
+	Purchase   int64  // Purchase.ID
+	N          int    // 1 for the first
+	Vendor     string // a vendor gets at most one attempt of a purchase
+	Reference  string // what the vendor knows it by: the purchase's Ref, or Ref-N from the second on
+	State      string // Sending, Pending, Delivered, Declined, NotSent or Unavailable
+	Reason     string // one of vendors.Reasons, or a cause of this package
+	HTTPStatus int    // of the last answer; 0 = none
+	VendorRef  string
+	Cost       int64     // kobo; 0 = not told
+	Detail     string    // for the operator
+	Queries    int       // queries made
+	NotFound   int       // consecutive queries, the last ones, that count as not found
+	StartedAt  time.Time // committed before the first byte
+	FinishedAt time.Time // when the vend returned; zero if a crash cut it off
+}
+
+func (a Attempt) open() bool { return a.State == Sending || a.State == Pending }
+
+// Purchase.Reason is "" while nothing was attempted and once it is delivered,
+// else "OUTCOME" or "OUTCOME:CAUSE", the outcome (as vendors.Outcome names it)
+// and the cause of the last attempt. The cause is one of vendors.Reasons or of
+// these.
+const (
+	NoRoute     = "no_route"    // the network has no endpoint to try
+	Expired     = "expired"     // held for longer than Config.MaxHeld without being sent on
+	Interrupted = "interrupted" // the desk died, or lost its memory of it, before the answer was recorded
+	Late        = "late"        // recording the attempt took so long that nothing was sent
+	Missing     = "missing"     // the vendor does not know the reference, and its word is final
+	NoVendor    = "no_vendor"   // the vendor is not configured any more and cannot be queried
+)
+
+// reason composes a Purchase.Reason.
+func reason(o vendors.Outcome, cause string) string {
+	if cause == "" {
+		return o.String()
+	}
+	return o.String() + ":" + cause
+}
+
+// Outcome tells how a purchase stands, in the words of a single vend: Delivered;
+// Ambiguous while it is open; and for a failed one how its last attempt ended:
+// Declined, NotSent or Unavailable.
+func Outcome(p Purchase) vendors.Outcome {
+	switch p.State {
+	case Delivered:
+		return vendors.Delivered
+	case Failed:
+		word, _, _ := strings.Cut(p.Reason, ":")
+		for _, o := range []vendors.Outcome{vendors.NotSent, vendors.Unavailable} {
+			if word == o.String() {
+				return o
+			}
+		}
+		return vendors.Declined
+	}
+	return vendors.Ambiguous
+}
+
+// Cause is the second half of p's Reason: why the last attempt ended as it
+// did. It is one of vendors.Reasons, a cause of this package, or "".
+func Cause(p Purchase) string {
+	_, cause, _ := strings.Cut(p.Reason, ":")
+	return cause
+}
+
+// Ledger keeps purchases, their attempts and the money. Each method is one
+// transaction: it happens wholly or not at all, and has happened when it
+// returns nil. An error other than those named may come after a commit (the
+// connection was lost at the wrong moment); the desk copes with that.
+//
+// Attempt, Record and Release compare and set: p is a purchase as the ledger
+// gave it, changed only where the method says so, and unless Version and Owner
+// still are what p says, nothing happens and the error is ErrConflict. They
+// raise Version by one and give the new row.
+type Ledger interface {
+	// Hold inserts p (State Held, Version 1) and moves p.Amount from the wallet
+	// of p.MSISDN to its hold. If there is a purchase with p.Key, nothing
+	// happens and that one is returned with created false.
+	// Errors: ErrNoWallet, ErrInsufficient; ErrConflict if the ledger itself
+	// finds that the purchase with p.Key is of something else.
+	Hold(ctx context.Context, p Purchase) (stored Purchase, created bool, err error)
+
+	// Attempt moves p from Held to Sending and inserts a. It writes p.Vendor
+	// and p.NextAt, and sets Attempts to a.N.
+	Attempt(ctx context.Context, p Purchase, a Attempt) (Purchase, error)
+
+	// Record updates a and moves p, Sending or Pending, to next: Held, Pending,
+	// Delivered (with the postings of a capture) or Failed (of a release). It
+	// writes p.Reason, p.VendorRef, p.Cost and p.NextAt.
+	Record(ctx context.Context, p Purchase, a Attempt, next string) (Purchase, error)
+
+	// Release moves p from Held to Failed with reason, with the postings of a
+	// release.
+	Release(ctx context.Context, p Purchase, reason string) (Purchase, error)
+
+	// Purchase gives a purchase and its attempts in the order of N.
+	// Errors: ErrNotFound.
+	Purchase(ctx context.Context, ref string) (Purchase, []Attempt, error)
+
+	// Due gives up to limit open purchases that need work, those with the
+	// earliest NextAt first: owner's own in any open state with NextAt ≤ now,
+	// and those of owners whose lease has run out, whatever their NextAt; the
+	// latter become owner's in this call, by compare and set. That it gives
+	// owner's own Held and Sending ones too is what brings back a purchase
+	// that only a lost answer of the ledger told of.
+	Due(ctx context.Context, owner string, now time.Time, limit int) ([]Purchase, error)
+
+	// Renew sets the end of owner's lease: until then nobody takes over what
+	// owner works on.
+	Renew(ctx context.Context, owner string, until time.Time) error
+}
+
+// Errors of a Ledger.
+var (
+	// ErrInsufficient: the wallet does not hold the amount.
+	ErrInsufficient = errors.New("purchase: insufficient balance")
+	// ErrNoWallet: the subscriber has no wallet.
+	ErrNoWallet = errors.New("purchase: no wallet")
+	// ErrNotFound: there is no such purchase, or it is somebody else's.
+	ErrNotFound = errors.New("purchase: not found")
+	// ErrConflict: somebody else moved the purchase first.
+	ErrConflict = errors.New("purchase: moved by another")
+)
+
+// Errors of a Desk.
+var (
+	// ErrOrder: a field of the order is empty.
+	ErrOrder = errors.New("purchase: incomplete order")
+	// ErrNetwork: the network is not sold.
+	ErrNetwork = errors.New("purchase: unknown network")
+	// ErrLimit: the amount is outside the network's limits or not whole naira.
+	ErrLimit = errors.New("purchase: amount outside limits")
+	// ErrKeyReused: the key belongs to a purchase of something else.
+	ErrKeyReused = errors.New("purchase: key of another order")
+	// ErrBusy: Config.MaxInFlight purchases are in flight.
+	ErrBusy = errors.New("purchase: too many in flight")
+	// ErrDraining: the desk is closing down.
+	ErrDraining = errors.New("purchase: draining")
+)
