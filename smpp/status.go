@@ -1,0 +1,160 @@
+package smpp
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fiorix/go-smpp/smpp/pdu"
+)
+
+// State is where a link is in its life.
+type State uint8
+
+// The states. A link is Closed before Run and after it.
+const (
+	Closed State = iota
+	Connecting
+	Binding
+	Bound
+	Unbinding
+	Waiting // for the next attempt to connect
+)
+
+var stateNames = [...]string{
+	Closed: "closed", Connecting: "connecting", Binding: "binding",
+	Bound: "bound", Unbinding: "unbinding", Waiting: "waiting",
+}
+
+// String returns the state in lower case: closed, connecting, binding, bound,
+// unbinding or waiting.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "unknown"
+}
+
+// Status is a snapshot of a link. The caller owns it.
+type Status struct {
+	Name      string
+	Addr      string
+	Profile   string
+	State     State
+	Since     time.Time // of State
+	LastError string    // why the last connection ended; empty if none has
+	LastPDU   time.Time // when the SMSC was last heard; zero: never
+	InFlight  int       // replies sent and not answered yet
+	Queued    int       // replies that wait to be sent
+	Window    int       // limit of InFlight
+	Queue     int       // limit of Queued
+	Counters  Counters
+}
+
+// Counters count since the link was made and never go down. A key that is not
+// there stands for zero.
+type Counters struct {
+	In         map[string]uint64     // PDUs received, by CommandName; all that SMPP 3.4 does not have under "unknown"
+	Out        map[string]uint64     // PDUs sent, likewise
+	Events     map[Op]uint64         // events given to the Handler
+	Refused    map[pdu.Status]uint64 // refusals of a submit_sm, those that were tried again included
+	BindFailed map[pdu.Status]uint64 // refusals of a bind
+	Malformed  map[string]uint64     // PDUs that could not be used, by kind
+	Retried    uint64                // replies sent again after a temporary refusal
+	Unanswered uint64                // replies whose answer was lost with the link
+	Receipts   uint64                // delivery receipts, acknowledged and ignored
+	Reconnects uint64                // attempts to connect after the first
+}
+
+// counters are the live form of Counters.
+type counters struct {
+	in, out    [unknownCommand + 1]atomic.Uint64
+	events     [Refused + 1]atomic.Uint64
+	retried    atomic.Uint64
+	unanswered atomic.Uint64
+	receipts   atomic.Uint64
+	reconnects atomic.Uint64
+
+	mu         sync.Mutex
+	refused    map[pdu.Status]uint64
+	bindFailed map[pdu.Status]uint64
+	malformed  map[string]uint64
+}
+
+// maxKinds bounds the maps whose keys the SMSC chooses.
+const maxKinds = 1024
+
+// add counts one more under key and reports whether it was the first.
+func add[K comparable](mu *sync.Mutex, counts *map[K]uint64, key K) bool {
+	mu.Lock()
+	defer mu.Unlock()
+	if *counts == nil {
+		*counts = make(map[K]uint64)
+	}
+	n := (*counts)[key]
+	if n == 0 && len(*counts) >= maxKinds {
+		return false
+	}
+	(*counts)[key] = n + 1
+	return n == 0
+}
+
+// Status returns a snapshot of the link.
+func (l *Link) Status() Status {
+	l.mu.Lock()
+	s := Status{
+		Name:      l.cfg.Name,
+		Addr:      l.cfg.Addr,
+		Profile:   l.profile.Name,
+		State:     l.state,
+		Since:     l.since,
+		LastError: l.lastErr,
+		LastPDU:   l.lastPDU,
+		InFlight:  len(l.inFlight),
+		Queued:    l.waiting(),
+		Window:    l.cfg.Window,
+		Queue:     l.cfg.Queue,
+	}
+	l.mu.Unlock()
+	s.Counters = l.counts.snapshot()
+	return s
+}
+
+func (c *counters) snapshot() Counters {
+	s := Counters{
+		In:         commandCounts(&c.in),
+		Out:        commandCounts(&c.out),
+		Events:     make(map[Op]uint64),
+		Retried:    c.retried.Load(),
+		Unanswered: c.unanswered.Load(),
+		Receipts:   c.receipts.Load(),
+		Reconnects: c.reconnects.Load(),
+	}
+	for op := range c.events {
+		if n := c.events[op].Load(); n > 0 {
+			s.Events[Op(op)] = n
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Refused = maps.Clone(c.refused)
+	s.BindFailed = maps.Clone(c.bindFailed)
+	s.Malformed = maps.Clone(c.malformed)
+	return s
+}
+
+func commandCounts(counts *[unknownCommand + 1]atomic.Uint64) map[string]uint64 {
+	m := make(map[string]uint64)
+	for i := range counts {
+		n := counts[i].Load()
+		switch {
+		case n == 0:
+		case i == unknownCommand:
+			m["unknown"] = n
+		default:
+			m[commands[i].name] = n
+		}
+	}
+	return m
+}

@@ -1,0 +1,312 @@
+package smpp
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fiorix/go-smpp/smpp/pdu"
+)
+
+// Op is what happened to a dialogue.
+type Op uint8
+
+// The operations. The zero value is none of them.
+const (
+	Begin   Op = 1 + iota // the subscriber dialled
+	Input                 // the subscriber answered
+	Release               // the network or the subscriber ended the dialogue; there is nobody to answer
+	Refused               // a reply of ours was refused, never answered, or could not be sent; see Event.Err
+)
+
+var opNames = [...]string{Begin: "begin", Input: "input", Release: "release", Refused: "refused"}
+
+// String returns the operation in lower case: begin, input, release or refused.
+func (o Op) String() string {
+	if o > 0 && int(o) < len(opNames) {
+		return opNames[o]
+	}
+	return "unknown"
+}
+
+// Dialogue names one USSD dialogue. The ID alone names nothing: an SMSC gives
+// the same one to many subscribers, one after another and at the same time.
+type Dialogue struct {
+	SMSC   string // the link's name
+	MSISDN string // E.164 digits without plus, "2348031234567"
+	ID     string // the session's identifying bits in hexadecimal, empty if the PDU had none
+}
+
+// Event is one thing that happened to a dialogue. It is immutable, safe for
+// concurrent use, and may be kept: it is the way to answer the dialogue for as
+// long as the dialogue lives, also over a later bind of the same link.
+type Event struct {
+	Op       Op
+	Dialogue Dialogue
+	Code     string // service code that was dialled to, "*999#"
+	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
+	Err      error  // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
+
+	link       *Link
+	source     endpoint // the subscriber as the SMSC writes it
+	dest       endpoint // the service as the SMSC writes it
+	session    uint32   // session word as received
+	hasSession bool
+}
+
+// endpoint is an Address that can be kept.
+type endpoint struct {
+	ton, npi uint8
+	digits   string
+}
+
+// Medium returns the alphabet and the screen size of the event's link.
+func (e *Event) Medium() Text { return e.link.profile.Text }
+
+// Why a reply did not reach the subscriber. Reply returns them, or a Refused
+// event carries them.
+var (
+	// ErrQueueFull is returned by Reply when Config.Queue replies wait already.
+	ErrQueueFull = errors.New("smpp: too many replies wait for the SMSC")
+
+	// ErrNotBound is returned by Reply when the link is not bound and cannot be
+	// before the reply's deadline.
+	ErrNotBound = errors.New("smpp: the link is not bound")
+
+	// ErrTextTooLong is returned by Reply for more than Medium().Limit() units.
+	ErrTextTooLong = errors.New("smpp: the text does not fit on one screen")
+
+	// ErrClosed is returned by Reply once the link's Run is ending, and on an
+	// event with Op Release; and it is the Err of replies that a link which
+	// ends could not send any more.
+	ErrClosed = errors.New("smpp: the link or the dialogue is closed")
+
+	// ErrExpired is returned by Reply for a deadline in the past, and is the Err
+	// of a reply that a full window held up until its deadline. No octet of the
+	// reply was sent.
+	ErrExpired = errors.New("smpp: the deadline passed before the reply could be sent")
+
+	// ErrLinkLost is the Err of a reply that waited for a new bind until its
+	// deadline. No octet of the reply was sent.
+	ErrLinkLost = errors.New("smpp: the link was lost and not restored in time")
+
+	// ErrTimeout is the Err of a reply that was sent and not answered within
+	// Config.ResponseTimeout. The subscriber may have seen it.
+	ErrTimeout = errors.New("smpp: the SMSC did not answer in time")
+)
+
+// StatusError says that the SMSC refused a submit_sm.
+type StatusError struct {
+	ID     pdu.ID      // the refusing PDU: submit_sm_resp or generic_nack
+	Status pdu.Status  // its command_status, never zero
+	Class  StatusClass // what the link's profile makes of it
+}
+
+// Error implements error.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s: status 0x%08x (%s)", CommandName(e.ID), uint32(e.Status), e.Status.Error())
+}
+
+// Temporary reports whether the same reply could succeed later. The link has
+// then already tried for as long as the reply's deadline let it.
+func (e *StatusError) Temporary() bool { return e.Class == Temporary }
+
+// Handler receives the events of a link.
+type Handler interface {
+	// HandleUSSD is called for one event after another, in the order in which
+	// they happened, on the goroutine that reads the link: it must not block,
+	// and nothing else is read until it returns. When it is called, the PDU of
+	// the event has already been acknowledged. It may call Event.Reply.
+	HandleUSSD(*Event)
+}
+
+// HandlerFunc is a function that is a Handler.
+type HandlerFunc func(*Event)
+
+// HandleUSSD calls f.
+func (f HandlerFunc) HandleUSSD(e *Event) { f(e) }
+
+var _ Handler = HandlerFunc(nil)
+
+// Reply queues a submit_sm that shows text to the subscriber, folded into the
+// link's alphabet, and closes the dialogue if end is set. An empty text is sent
+// as one space, since a USSD string cannot be empty. Reply never blocks and is
+// safe for concurrent use.
+//
+// The reply is not written to the socket after deadline; the zero time means
+// that the SMSC gets Config.ResponseTimeout from now. While the link reconnects
+// a reply waits for the new bind, if that can come before the deadline.
+//
+// The error is ErrTextTooLong, ErrQueueFull, ErrNotBound, ErrExpired or
+// ErrClosed, and then nothing is sent. If the SMSC refuses the reply later, the
+// link's Handler gets an event with Op Refused and the same Dialogue. There is
+// no event if the link is lost between the reply and its answer: the subscriber
+// may well see it and go on.
+func (e *Event) Reply(text string, end bool, deadline time.Time) error {
+	if e.Op == Release {
+		return ErrClosed
+	}
+	frame, err := e.encode(text, end)
+	if err != nil {
+		return err
+	}
+	return e.link.submit(&reply{event: e, frame: frame, deadline: deadline})
+}
+
+// encode builds the submit_sm of a reply, sequence number 0.
+func (e *Event) encode(text string, end bool) ([]byte, error) {
+	p := e.link.profile
+	if text = p.Text.Fold(text); text == "" {
+		text = " "
+	}
+	if units, _ := p.Text.Cost(text); units > p.Text.Max {
+		return nil, fmt.Errorf("%w: %d units of %d", ErrTextTooLong, units, p.Text.Max)
+	}
+	var shortMessage [maxShortMessage]byte
+	var tlvs [2*tlvHeaderLen + 5]byte
+	m := Message{
+		Header:       Header{ID: pdu.SubmitSMID},
+		ServiceType:  []byte(p.ServiceType),
+		Source:       Address{TON: e.dest.ton, NPI: e.dest.npi, Digits: []byte(e.dest.digits)},
+		Dest:         Address{TON: e.source.ton, NPI: e.source.npi, Digits: []byte(e.source.digits)},
+		DataCoding:   p.DCS,
+		ShortMessage: p.Text.Append(shortMessage[:0], text),
+		TLVs:         tlvs[:0],
+	}
+	op := p.MenuOp
+	if end {
+		op = p.EndOp
+	}
+	m.TLVs = m.TLVs.Append(p.OpTag, op)
+	if e.hasSession {
+		m.TLVs = p.Session.append(m.TLVs, p.Session.next(e.session, end))
+	}
+	return Append(nil, &m)
+}
+
+// append writes the session word as a TLV.
+func (s *SessionTLV) append(t TLVs, word uint32) TLVs {
+	var v [4]byte
+	for i := range s.Length {
+		v[i] = byte(word >> (8 * (s.Length - 1 - i)))
+	}
+	return t.Append(s.Tag, v[:s.Length]...)
+}
+
+// event reads a deliver_sm or data_sm as the profile says. The error is a
+// *MalformedError.
+func (l *Link) event(m *Message) (*Event, error) {
+	p := l.profile
+	if len(m.Source.Digits) > maxAddress {
+		return nil, m.malformed(statusInvalidSource, "source_addr", "is over the limit")
+	}
+	if len(m.Dest.Digits) > maxAddress {
+		return nil, m.malformed(statusInvalidDest, "destination_addr", "is over the limit")
+	}
+	source := string(m.Source.Digits)
+	msisdn, ok := p.msisdn(source)
+	if !ok {
+		return nil, m.malformed(statusInvalidSource, "source_addr", "is not a number")
+	}
+	e := &Event{
+		link:   l,
+		source: endpoint{m.Source.TON, m.Source.NPI, source},
+		dest:   endpoint{m.Dest.TON, m.Dest.NPI, string(m.Dest.Digits)},
+		Text:   strings.TrimRight(p.alphabet(m.DataCoding).Decode(m.Payload()), "\r"),
+	}
+	e.Dialogue = Dialogue{SMSC: l.cfg.Name, MSISDN: msisdn}
+	e.Code = serviceCode(e.dest.digits)
+
+	over := false
+	if p.Session.Tag != 0 {
+		if v, ok := m.TLVs.Get(p.Session.Tag); ok {
+			if len(v) != p.Session.Length {
+				return nil, m.malformed(statusInvalidTLVLength, "session TLV", "has the wrong length")
+			}
+			for _, octet := range v {
+				e.session = e.session<<8 | uint32(octet)
+			}
+			e.hasSession = true
+			e.Dialogue.ID = fmt.Sprintf("%0*x", 2*p.Session.Length, e.session&p.Session.ID)
+			over = e.session&p.Session.End != 0
+		}
+	}
+	op, ok := m.TLVs.Get(p.OpTag)
+	switch {
+	case ok && len(op) != 1:
+		return nil, m.malformed(statusInvalidTLVLength, "operation TLV", "has the wrong length")
+	case over:
+		e.Op = Release
+	case ok:
+		if e.Op = p.Ops[op[0]]; e.Op == 0 {
+			e.Op = p.OtherOp
+		}
+	case strings.HasPrefix(e.Text, "*") || strings.HasPrefix(e.Text, "#"):
+		e.Op = Begin
+	default:
+		e.Op = Input
+	}
+	switch e.Op {
+	case Begin:
+		if e.Text == "" {
+			e.Text = e.Code
+		}
+		if e.Code == "" {
+			e.Code = serviceCode(e.Text)
+		}
+	case Release:
+		e.Text = "" // gateways put anything there
+	}
+	return e, nil
+}
+
+func (p *Profile) alphabet(dcs byte) Alphabet {
+	if a, ok := p.Codings[dcs]; ok {
+		return a
+	}
+	return p.OtherDCS
+}
+
+// msisdn returns a subscriber's number as E.164 digits. The type of number is
+// not asked: it is as often wrong as right.
+func (p *Profile) msisdn(number string) (string, bool) {
+	digits := strings.TrimPrefix(number, "+")
+	digits = strings.TrimPrefix(digits, "00")
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return "", false
+	}
+	cc, n := p.CountryCode, p.NationalDigits
+	switch {
+	case cc == "":
+	case len(digits) == len(cc)+1+n && strings.HasPrefix(digits, cc+"0"):
+		digits = cc + digits[len(cc)+1:]
+	case len(digits) == 1+n && digits[0] == '0':
+		digits = cc + digits[1:]
+	case len(digits) == n && digits == number && digits[0] >= '7':
+		digits = cc + digits
+	}
+	return digits, true
+}
+
+// serviceCode writes a service address as the subscriber dialled it.
+func serviceCode(s string) string {
+	if s == "" {
+		return ""
+	}
+	if !strings.HasPrefix(s, "*") && !strings.HasPrefix(s, "#") {
+		s = "*" + s
+	}
+	if !strings.HasSuffix(s, "#") {
+		s += "#"
+	}
+	return s
+}
+
+// mask hides the middle of a number for logs.
+func mask(msisdn string) string {
+	if len(msisdn) <= 10 {
+		return "***"
+	}
+	return msisdn[:6] + "***" + msisdn[len(msisdn)-4:]
+}
