@@ -1,0 +1,31 @@
+// Package session keeps the live USSD sessions: who is where in which menu.
+//
+// The life of one session:
+//
+//  1. A link hands the engine a Begin event (Engine.Handle). The engine finds
+//     the service that the dialled string belongs to, ends the session that the
+//     same subscriber may still have, and takes the service's first step.
+//  2. Every step is menus.Service.Step: pure, and done in the caller's
+//     goroutine under the lock of the subscriber's shard. It gives either a
+//     screen, which is queued on the link at once through the event's Replier,
+//     or an effect (balance, history, purchase, status).
+//  3. An effect runs in a goroutine of its own, inside the step's budget, and
+//     its result is the next input of the menu. A session whose effect runs is
+//     busy: USSD is strictly alternating, so an input that arrives before the
+//     subscriber was shown a screen can only be a repetition, and is dropped.
+//  4. Every step is written behind: the newest state of each session and its
+//     steps go to the Store in batches. Money is never written behind; it has
+//     its own transactions behind the Desk.
+//  5. The session ends with one Reason of a closed vocabulary. Its key is
+//     remembered for a while (a tombstone), so that a late event of a finished
+//     dialogue is recognised.
+//  6. An input whose session is not in memory is looked for in the store: after
+//     a restart, or when the dialogue moved here from another process, the
+//     session goes on where it was. An effect that was cut off is performed
+//     again under the same idempotency key.
+//
+// Goroutines: Handle never blocks and may be called from any number of link
+// goroutines. Run owns the sweep of idle sessions and the writing behind. Each
+// effect and each look into the store has one goroutine, bounded by
+// Config.MaxEffects and waited for by Drain.
+package session
