@@ -1,0 +1,298 @@
+// Command smscsim is an SMSC with subscribers, to try an ESME out: it accepts
+// binds over SMPP 3.4 and plays handsets that hold USSD dialogues with whoever
+// is bound.
+//
+// With -script it plays dialogues from YAML files, prints each screen as a
+// phone shows it, and tells by its exit status whether all were as expected.
+// With -phone the terminal is a handset. With neither it just serves until it
+// is told to stop.
+//
+// Exit status: 0 all was well; 1 a screen was not as expected, the codecs
+// disagreed, or something failed; 2 the command line or a script is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"ussdd/smpp/smpptest"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// unbindTimeout is how long ESMEs have to leave when the simulator stops.
+const unbindTimeout = 5 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// options is the command line.
+type options struct {
+	listen, addrFile, pcap, msisdn string
+	accounts                       []smpptest.Account
+	scripts                        []*smpptest.Script
+	phone, verbose                 bool
+	wait, timeout, enquire         time.Duration
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	opts, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%v\n", err)
+		return exitUsage
+	}
+	failed, err := opts.simulate(ctx, stdin, stdout, stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "smscsim: %v\n", err)
+		return exitFailed
+	}
+	if failed {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// simulate runs the SMSC; failed tells that not all was as expected.
+func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed bool, err error) {
+	cfg := smpptest.Config{Listen: o.listen, Accounts: o.accounts, EnquireLink: o.enquire, Log: o.logger(stderr)}
+	if o.pcap != "" {
+		file, err := os.OpenFile(o.pcap, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return false, err
+		}
+		if cfg.Capture, err = smpptest.NewCapture(file); err != nil {
+			return false, errors.Join(err, file.Close())
+		}
+		defer func() { err = errors.Join(err, cfg.Capture.Err(), file.Close()) }()
+	}
+	sim, err := smpptest.Start(cfg)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		stopped := stop(sim)
+		err = errors.Join(err, stopped)
+		failed = disagreed(sim.Mismatches(), stderr) || failed
+	}()
+	if o.addrFile != "" {
+		if err := writeFile(o.addrFile, sim.Addr()+"\n"); err != nil {
+			return false, err
+		}
+	}
+	fmt.Fprintf(stdout, "smscsim: listening on %s\n", sim.Addr())
+	if len(o.scripts) == 0 && !o.phone {
+		<-ctx.Done()
+		return false, nil
+	}
+	if err := o.waitBound(ctx, sim); err != nil {
+		return false, err
+	}
+	if o.phone {
+		phone := smpptest.Phone{Sim: sim, MSISDN: o.msisdn, Timeout: o.timeout, In: stdin, Out: stdout}
+		return false, phone.Run(ctx)
+	}
+	return o.play(ctx, sim, stdout)
+}
+
+func (o *options) logger(stderr io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	switch {
+	case o.verbose:
+		level = slog.LevelDebug
+	case o.phone || len(o.scripts) > 0:
+		level = slog.LevelWarn
+	}
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func (o *options) waitBound(ctx context.Context, sim *smpptest.Sim) error {
+	ctx, cancel := context.WithTimeout(ctx, o.wait)
+	defer cancel()
+	switch err := sim.WaitBound(ctx, ""); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no ESME has bound to %s within %v", sim.Addr(), o.wait)
+	case errors.Is(err, context.Canceled):
+		return errors.New("stopped before an ESME had bound")
+	default:
+		return err
+	}
+}
+
+// play runs the scripts one after another.
+func (o *options) play(ctx context.Context, sim *smpptest.Sim, stdout io.Writer) (failed bool, err error) {
+	player := smpptest.Player{Sim: sim, Out: stdout, Timeout: o.timeout}
+	for _, script := range o.scripts {
+		result, err := player.Play(ctx, script)
+		if err != nil {
+			return true, err
+		}
+		failed = failed || result.Failed > 0
+		if result.Failed > 0 {
+			fmt.Fprintf(stdout, "%s: %d of %d handsets failed\n", script.Name, result.Failed, result.Handsets)
+		} else {
+			fmt.Fprintf(stdout, "%s: %d handsets, %d screens, all as expected\n", script.Name, result.Handsets, result.Screens)
+		}
+	}
+	return failed, nil
+}
+
+// stop unbinds the ESMEs and closes the SMSC. An ESME that doesn't leave in
+// time is no error of ours.
+func stop(sim *smpptest.Sim) error {
+	ctx, cancel := context.WithTimeout(context.Background(), unbindTimeout)
+	defer cancel()
+	if err := sim.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// disagreed reports what the two codecs read differently.
+func disagreed(mismatches []smpptest.Mismatch, stderr io.Writer) bool {
+	for _, m := range mismatches {
+		fmt.Fprintf(stderr, "smscsim: the codecs disagree: %s\n", m)
+	}
+	return len(mismatches) > 0
+}
+
+// writeFile writes a file at once: who sees it sees all of it.
+func writeFile(name, text string) (err error) {
+	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(temp.Name()))
+		}
+	}()
+	if _, err := temp.WriteString(text); err != nil {
+		return errors.Join(err, temp.Close())
+	}
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), name)
+}
+
+// Limits of what an ESME can put into a bind. SMPP 3.4 §4.1.5, without the NUL.
+const (
+	maxSystemID = 15
+	maxPassword = 8
+)
+
+var variableName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+
+// parse reads the command line and the scripts it names. The error lists all
+// that is wrong; help and flag errors have been printed.
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := &options{}
+	var accounts, scripts, sets []string
+	collect := func(list *[]string) func(string) error {
+		return func(s string) error {
+			*list = append(*list, s)
+			return nil
+		}
+	}
+	flags := flag.NewFlagSet("smscsim", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:2775", "listen on this `address` for ESMEs; port 0 takes a free one")
+	flags.StringVar(&o.addrFile, "addr-file", "", "write the address listened on to this `file`, once listening")
+	flags.Func("account", "let an ESME bind with `system_id:password`; repeatable; without one, everyone may bind", collect(&accounts))
+	maxBinds := flags.Int("max-binds", 0, "refuse more than this `number` of binds per account with 0x05; 0: no limit")
+	flags.Func("script", "play the dialogues in this YAML `file`; repeatable", collect(&scripts))
+	flags.BoolVar(&o.phone, "phone", false, "be a handset on the terminal")
+	flags.StringVar(&o.msisdn, "msisdn", "2348031234567", "the `number` of the -phone handset")
+	flags.StringVar(&o.pcap, "pcap", "", "capture all connections in this `file`; it then holds passwords and subscribers' input")
+	flags.Func("set", "give {name} in scripts a value, as `name=value`; repeatable", collect(&sets))
+	flags.DurationVar(&o.wait, "wait", 30*time.Second, "with -script and -phone, how long to wait for an ESME to bind")
+	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for each screen")
+	flags.DurationVar(&o.enquire, "enquire-link", 30*time.Second, "ask bound ESMEs so often whether they live; 0: never")
+	flags.BoolVar(&o.verbose, "v", false, "log every PDU")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, errors.New("smscsim: see smscsim -help")
+	}
+
+	var problems []error
+	problem := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("smscsim: "+format, args...))
+	}
+	if flags.NArg() > 0 {
+		problem("unexpected argument %q", flags.Arg(0))
+	}
+	if o.phone && len(scripts) > 0 {
+		problem("-phone and -script exclude each other")
+	}
+	msisdn, err := smpptest.ParseMSISDN(o.msisdn)
+	if err != nil {
+		problem("-msisdn: %v", err)
+	}
+	o.msisdn = msisdn
+	if o.wait <= 0 || o.timeout <= 0 {
+		problem("-wait and -timeout must be longer than 0s")
+	}
+	if o.enquire < 0 {
+		problem("-enquire-link must not be negative")
+	}
+	if *maxBinds < 0 || *maxBinds > 0 && len(accounts) == 0 {
+		problem("-max-binds needs an -account and must not be negative")
+	}
+	for i, account := range accounts {
+		systemID, password, ok := strings.Cut(account, ":")
+		if !ok || systemID == "" || len(systemID) > maxSystemID || len(password) > maxPassword {
+			problem("-account number %d is not system_id:password with at most %d and %d characters",
+				i+1, maxSystemID, maxPassword)
+		}
+		if slices.ContainsFunc(o.accounts, func(a smpptest.Account) bool { return a.SystemID == systemID }) {
+			problem("-account: %s is given twice", systemID)
+		}
+		o.accounts = append(o.accounts, smpptest.Account{SystemID: systemID, Password: password, MaxBinds: *maxBinds})
+	}
+	values := map[string]string{}
+	for _, set := range sets {
+		name, value, ok := strings.Cut(set, "=")
+		if !ok || !variableName.MatchString(name) {
+			problem("-set: %q is not name=value with a name of lower-case letters, digits, - and _", set)
+		}
+		values[name] = value
+	}
+	for _, name := range scripts {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			problem("-script: %v", err)
+			continue
+		}
+		script, err := smpptest.ParseScript(name, source, values)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		o.scripts = append(o.scripts, script)
+	}
+	return o, errors.Join(problems...)
+}
