@@ -1,0 +1,364 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+
+	"ussdd/store"
+)
+
+// prefix begins the name of every variable that the daemon reads.
+const prefix = "USSDD"
+
+// config is what the environment says. Every field is one variable; `ussdd
+// -help` prints them from the tags.
+type config struct {
+	SMSCs    []string `envconfig:"SMSCS" desc:"names of the SMSCs to bind to, for example mtn,glo; each has its own USSDD_SMSC_<NAME>_* variables"`
+	Database string   `desc:"sqlite:PATH, or mysql:DSN as go-sql-driver takes it; unset: sqlite:ussdd.db in $STATE_DIRECTORY or the working directory"`
+
+	Menus      string `desc:"directory of menu YAML; unset: the built-in airtime service on *999#"`
+	Vendors    string `desc:"directory of vendor YAML with its routes.yaml; unset: the built-in vendors, which point at vendorsim"`
+	VendorURLs urls   `envconfig:"VENDOR_URLS" desc:"base URLs that override the vendors' own, for example mtn=https://sandbox.example/v1,glo=…"`
+	SecretsDir string `envconfig:"SECRETS_DIR" desc:"directory with one file for each secret that the vendors name; $CREDENTIALS_DIRECTORY is looked into first, USSDD_SECRET_<NAME> last"`
+
+	AdminAddr string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8686" desc:"host:port of /livez, /readyz and /metrics; - for none"`
+	LogFormat string `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
+	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+
+	StepBudget   time.Duration `envconfig:"STEP_BUDGET" default:"5s" desc:"how long a subscriber waits for an action before the processing screen is shown"`
+	SessionIdle  time.Duration `envconfig:"SESSION_IDLE" default:"60s" desc:"a session without an answer for this long ends"`
+	SessionMax   time.Duration `envconfig:"SESSION_MAX" default:"180s" desc:"a session ends when it is this old"`
+	MaxSessions  int           `envconfig:"MAX_SESSIONS" default:"100000" desc:"live sessions; a subscriber beyond them is told to try again"`
+	MaxActions   int           `envconfig:"MAX_ACTIONS" default:"1000" desc:"menu actions in flight; further ones are told that the service is unavailable"`
+	MaxPurchases int           `envconfig:"MAX_PURCHASES" default:"500" desc:"purchases being vended at once; further ones are told that the service is unavailable"`
+	VendTimeout  time.Duration `envconfig:"VEND_TIMEOUT" default:"20s" desc:"longest call to a vendor, beyond the vendor's own time-outs; a purchase goes on in the background"`
+	Lease        time.Duration `default:"6s" desc:"how long after a crash another process, or the next start, takes over unfinished purchases"`
+	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long SIGTERM waits for steps and purchases in flight"`
+
+	smscs []smscConfig
+}
+
+// urls are base URLs by vendor, written name=URL,name=URL.
+type urls map[string]string
+
+// Decode is how envconfig reads it.
+func (u *urls) Decode(value string) error {
+	*u = make(urls)
+	for pair := range strings.SplitSeq(value, ",") {
+		name, to, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ok || name == "" || to == "" {
+			return fmt.Errorf("%q is not name=URL", pair)
+		}
+		(*u)[name] = to
+	}
+	return nil
+}
+
+// smscConfig is one SMSC's variables, USSDD_SMSC_<NAME>_….
+type smscConfig struct {
+	name string
+
+	Addr         string `desc:"host:port of the SMSC; required"`
+	SystemID     string `envconfig:"SYSTEM_ID" desc:"system_id of the bind, at most 15 octets; required"`
+	Password     string `desc:"password of the bind, at most 8 octets; better in a file"`
+	PasswordFile string `envconfig:"PASSWORD_FILE" desc:"file with the password; unset: $CREDENTIALS_DIRECTORY/smsc-<name>-password if there is one"`
+	SystemType   string `envconfig:"SYSTEM_TYPE" desc:"system_type of the bind, at most 12 octets"`
+	Profile      string `default:"standard" desc:"dialect of USSD over SMPP"`
+	MaxText      int    `envconfig:"MAX_TEXT" default:"0" desc:"septets in one screen; 0: the profile's"`
+	Window       int    `default:"100" desc:"submit_sm that may wait for their response at once"`
+
+	ConnectTimeout  time.Duration `envconfig:"CONNECT_TIMEOUT" default:"10s" desc:"for the TCP connection"`
+	BindTimeout     time.Duration `envconfig:"BIND_TIMEOUT" default:"10s" desc:"for the bind_transceiver_resp"`
+	EnquireLink     time.Duration `envconfig:"ENQUIRE_LINK" default:"30s" desc:"idle time after which an enquire_link is sent"`
+	EnquireTimeout  time.Duration `envconfig:"ENQUIRE_TIMEOUT" default:"10s" desc:"for the enquire_link_resp; after two misses the link is closed"`
+	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"10s" desc:"for the submit_sm_resp"`
+	ReconnectMin    time.Duration `envconfig:"RECONNECT_MIN" default:"1s" desc:"first wait before connecting again; it doubles, with jitter"`
+	ReconnectMax    time.Duration `envconfig:"RECONNECT_MAX" default:"1m" desc:"longest wait before connecting again"`
+}
+
+// problems collects everything that is wrong, so that the operator can mend it
+// in one go.
+type problems []string
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+
+// about says whether there is a problem with the variable.
+func (p problems) about(variable string) bool {
+	return slices.ContainsFunc(p, func(s string) bool { return strings.HasPrefix(s, variable+":") })
+}
+
+func (p *problems) addErr(what string, err error) {
+	if err == nil {
+		return
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		p.add("%s: %s", what, line)
+	}
+}
+
+// loadConfig reads the environment. What cannot be read is in the problems, and
+// has its default in the config.
+func loadConfig() (*config, problems) {
+	var bad problems
+	c := new(config)
+	process(prefix, c, &bad)
+	if c.Database == "" {
+		c.Database = store.DefaultName(os.Getenv("STATE_DIRECTORY"))
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		bad.add("USSDD_LOG_FORMAT: %q is neither text nor json", c.LogFormat)
+	}
+	if _, err := logLevel(c.LogLevel); err != nil {
+		bad.add("USSDD_LOG_LEVEL: %v", err)
+	}
+	if c.AdminAddr != "-" {
+		if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil {
+			bad.add("USSDD_ADMIN_ADDR: %v", err)
+		}
+	}
+	for name, d := range map[string]time.Duration{"STEP_BUDGET": c.StepBudget, "SESSION_IDLE": c.SessionIdle,
+		"SESSION_MAX": c.SessionMax, "DRAIN_TIMEOUT": c.DrainTimeout, "LEASE": c.Lease, "VEND_TIMEOUT": c.VendTimeout} {
+		if d <= 0 && !bad.about(prefix+"_"+name) {
+			bad.add("USSDD_%s: %v is not a positive duration", name, d)
+		}
+	}
+	for name, n := range map[string]int{"MAX_SESSIONS": c.MaxSessions, "MAX_ACTIONS": c.MaxActions, "MAX_PURCHASES": c.MaxPurchases} {
+		if n <= 0 && !bad.about(prefix+"_"+name) {
+			bad.add("USSDD_%s: %d is not positive", name, n)
+		}
+	}
+	if len(c.SMSCs) == 0 {
+		bad.add("USSDD_SMSCS: no SMSC is named, so there is nothing to bind to")
+	}
+	seen := make(map[string]bool)
+	for _, name := range c.SMSCs {
+		switch {
+		case !smscName.MatchString(name):
+			bad.add("USSDD_SMSCS: %q is not a name of letters, digits and -", name)
+		case seen[name]:
+			bad.add("USSDD_SMSCS: %q is named twice", name)
+		default:
+			seen[name] = true
+			c.smscs = append(c.smscs, loadSMSC(name, &bad))
+		}
+	}
+	unknownVariables(c, &bad)
+	slices.Sort(bad)
+	return c, bad
+}
+
+var smscName = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
+
+func smscPrefix(name string) string {
+	return prefix + "_SMSC_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+}
+
+func loadSMSC(name string, bad *problems) smscConfig {
+	s := smscConfig{name: name}
+	p := smscPrefix(name)
+	process(p, &s, bad)
+	if s.Addr == "" {
+		bad.add("%s_ADDR: missing", p)
+	} else if _, _, err := net.SplitHostPort(s.Addr); err != nil {
+		bad.add("%s_ADDR: %v", p, err)
+	}
+	if s.SystemID == "" {
+		bad.add("%s_SYSTEM_ID: missing", p)
+	}
+	if s.Password != "" && s.PasswordFile != "" {
+		bad.add("%s_PASSWORD_FILE: %s_PASSWORD is set too", p, p)
+	}
+	if s.Password == "" {
+		files := credentialFiles("smsc-" + strings.ToLower(name) + "-password")
+		if s.PasswordFile != "" {
+			files = []string{s.PasswordFile}
+		}
+		text, found, err := readFirst(files)
+		if err == nil && s.PasswordFile != "" && !found {
+			err = fmt.Errorf("%s is not there", s.PasswordFile)
+		}
+		if err != nil {
+			bad.add("%s_PASSWORD_FILE: %v", p, err)
+		}
+		s.Password = text
+	}
+	for _, f := range []struct {
+		name, value string
+		max         int
+	}{{"SYSTEM_ID", s.SystemID, 15}, {"PASSWORD", s.Password, 8}, {"SYSTEM_TYPE", s.SystemType, 12}} { // SMPP 3.4 §4.1.1
+		if len(f.value) > f.max {
+			bad.add("%s_%s: %d octets, SMPP takes at most %d", p, f.name, len(f.value), f.max)
+		}
+	}
+	return s
+}
+
+// credentialFiles are the files in which systemd may have put a credential: under
+// its own name, or with the name of the unit's credential directory before it.
+func credentialFiles(name string) []string {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return nil
+	}
+	return []string{filepath.Join(dir, name), filepath.Join(dir, "ussdd_"+name)}
+}
+
+// readFirst gives the text of the first of the files that is there, without its
+// line end.
+func readFirst(files []string) (text string, found bool, err error) {
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return strings.TrimRight(string(b), "\r\n"), err == nil, err
+	}
+	return "", false, nil
+}
+
+// process fills spec from the environment, field by field, so that one bad
+// value does not hide the next.
+func process(prefix string, spec any, bad *problems) {
+	v := reflect.ValueOf(spec).Elem()
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		one := reflect.New(reflect.StructOf([]reflect.StructField{f}))
+		err := envconfig.Process(prefix, one.Interface())
+		if parse := (*envconfig.ParseError)(nil); errors.As(err, &parse) {
+			bad.add("%s: %q is not %s", parse.KeyName, parse.Value, typeWords[f.Type.Kind()])
+			continue
+		}
+		if err != nil {
+			bad.add("%s: %v", variable(prefix, f), err)
+			continue
+		}
+		v.Field(i).Set(one.Elem().Field(0))
+	}
+}
+
+// typeWords name the types of variables whose values can be misread.
+var typeWords = map[reflect.Kind]string{
+	reflect.Int:   "a whole number",
+	reflect.Int64: "a duration such as 500ms, 20s or 5m",
+	reflect.Map:   "a list of name=URL, with commas between them",
+}
+
+// variable is the name of a field's variable.
+func variable(prefix string, f reflect.StructField) string {
+	name := f.Tag.Get("envconfig")
+	if name == "" {
+		name = strings.ToUpper(f.Name)
+	}
+	return prefix + "_" + name
+}
+
+func variables(prefix string, spec any) []string {
+	var names []string
+	t := reflect.TypeOf(spec)
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() {
+			names = append(names, variable(prefix, f))
+		}
+	}
+	return names
+}
+
+// secretPrefix begins the variables that hold vendors' secrets; whether a
+// vendor asks for each is known only when the vendors are loaded.
+const secretPrefix = prefix + "_SECRET_"
+
+// unknownVariables reports what begins with USSDD_ and is no variable of ours:
+// a mistyped name must not leave a default in force unseen.
+func unknownVariables(c *config, bad *problems) {
+	known := variables(prefix, config{})
+	for _, s := range c.smscs {
+		known = append(known, variables(smscPrefix(s.name), smscConfig{})...)
+	}
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, secretPrefix) || slices.Contains(known, name) {
+			continue
+		}
+		bad.add("%s: no such variable; the nearest is %s", name, nearest(name, known))
+	}
+}
+
+// nearest is the known name with the fewest edits from name.
+func nearest(name string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int { return edits(name, a) - edits(name, b) })
+}
+
+// edits is the Levenshtein distance of a and b.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// usage prints every variable.
+func usage(w io.Writer) {
+	fmt.Fprint(w, `ussdd sells airtime over USSD: it binds to SMSCs by SMPP, runs menus, and calls vending APIs.
+
+usage: ussdd            run the daemon
+       ussdd check      validate everything without binding, list all problems
+       ussdd -help      this text
+       ussdd -version   the version
+
+SIGTERM drains and stops, SIGHUP reads the menus and vendors again.
+Exit codes: 0 stopped or valid, 1 failed while running, 2 the configuration is wrong.
+
+Everything is set by environment variables:
+
+`)
+	const list = "{{range .}}{{usage_key .}}  {{usage_type .}}{{with usage_default .}}, default {{.}}{{end}}\n" +
+		"    {{usage_description .}}\n{{end}}"
+	for _, part := range []struct {
+		prefix string
+		spec   any
+	}{{prefix, new(config)}, {prefix + "_SMSC_<NAME>", new(smscConfig)}} {
+		var text strings.Builder
+		if err := envconfig.Usagef(part.prefix, part.spec, &text, list); err != nil {
+			fmt.Fprintln(w, err)
+		}
+		// envconfig describes a map by its Go type, whatever reads it.
+		fmt.Fprintln(w, strings.ReplaceAll(text.String(), "Comma-separated list of String:String pairs", "Comma-separated list of name=URL"))
+	}
+	fmt.Fprintln(w, secretPrefix+"<NAME>  String\n    the vendors' secret <name>, if it is in no file")
+}
+
+// plural is "1 problem", "2 problems".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"ussdd/smpp"
+	"ussdd/vendors"
+)
+
+// metrics are what /metrics shows. Histograms are observed as things happen;
+// everything else is read from the parts when it is asked for.
+type metrics struct {
+	registry *prometheus.Registry
+	steps    prometheus.Histogram
+	actions  *prometheus.HistogramVec
+	reloads  *prometheus.CounterVec
+	loaded   prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		steps: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ussdd_step_seconds",
+			Help:    "Time from a subscriber's input to its screen, actions included.",
+			Buckets: []float64{.0001, .001, .01, .1, .5, 1, 2, 5, 10}}),
+		actions: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ussdd_action_seconds",
+			Help:    "Time that a menu's action took (action: balance, history, purchase, status), by outcome.",
+			Buckets: []float64{.001, .01, .1, .5, 1, 2, 5, 10}}, []string{"action", "outcome"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_reloads_total",
+			Help: "Reloads of menus and vendors, by result: ok or refused."}, []string{"result"}),
+		loaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "ussdd_loaded_timestamp_seconds",
+			Help: "When the menus and vendors in force were loaded."}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ussdd_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.loaded.SetToCurrentTime()
+	m.registry.MustRegister(m.steps, m.actions, m.reloads, m.loaded, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe is session.Config.Observe.
+func (m *metrics) observe(action, outcome string, took time.Duration) {
+	if action == "" {
+		m.steps.Observe(took.Seconds())
+		return
+	}
+	m.actions.WithLabelValues(action, outcome).Observe(took.Seconds())
+}
+
+func (m *metrics) reloaded(ok bool) {
+	if !ok {
+		m.reloads.WithLabelValues("refused").Inc()
+		return
+	}
+	m.reloads.WithLabelValues("ok").Inc()
+	m.loaded.SetToCurrentTime()
+}
+
+// collect adds the metrics that are read from the daemon's parts.
+func (m *metrics) collect(d *daemon) { m.registry.MustRegister(parts{d}) }
+
+// parts reads the counters of the daemon's parts.
+type parts struct{ d *daemon }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("ussdd_"+name, help, labels, nil)
+}
+
+var (
+	sessionsLive    = desc("sessions_live", "Sessions in memory.")
+	sessionsBegun   = desc("sessions_begun_total", "Sessions that began.")
+	sessionsResumed = desc("sessions_resumed_total", "Sessions that went on from the store.")
+	sessionsEnded   = desc("sessions_ended_total", "Sessions that ended, by reason.", "reason")
+	sessionSteps    = desc("session_steps_total", "Menu steps taken.")
+	sessionDropped  = desc("session_events_dropped_total", "Events that changed nothing, by kind: repeated, late, no_service, overload.", "kind")
+	sessionRefused  = desc("session_replies_failed_total", "Screens that did not reach the subscriber, by kind: refused by the SMSC, unsent for want of a link.", "kind")
+	actionsFlying   = desc("actions_in_flight", "Menu actions and store look-ups under way.")
+	writesPending   = desc("session_writes_pending", "Session steps that wait to be written.")
+	writesDropped   = desc("session_writes_dropped_total", "Session steps lost because the store was away too long.")
+	writeErrors     = desc("session_write_errors_total", "Batches of session writes that failed and were tried again.")
+
+	linkBound      = desc("link_bound", "1 if the link is bound.", "smsc")
+	linkState      = desc("link_state", "1 for the state that the link is in.", "smsc", "state")
+	linkPDUs       = desc("link_pdus_total", "PDUs by command and direction: in, out.", "smsc", "command", "direction")
+	linkEvents     = desc("link_events_total", "Dialogue events by operation.", "smsc", "op")
+	linkRefused    = desc("link_submit_refused_total", "submit_sm refused, by command_status.", "smsc", "status")
+	linkBindFailed = desc("link_bind_refused_total", "Binds refused, by command_status.", "smsc", "status")
+	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
+	linkReconnects = desc("link_reconnects_total", "Attempts to connect after the first.", "smsc")
+	linkRetried    = desc("link_submit_retried_total", "submit_sm sent again after a temporary refusal.", "smsc")
+	linkInFlight   = desc("link_window_used", "submit_sm that wait for their response.", "smsc")
+	linkQueued     = desc("link_queue_used", "Replies that wait for room in the window.", "smsc")
+	linkLastPDU    = desc("link_last_pdu_age_seconds", "Time since anything was received from the SMSC.", "smsc")
+
+	purchases        = desc("purchases_total", "Purchases decided, by state: delivered or failed.", "state")
+	purchasesHeld    = desc("purchases_held_total", "Purchases begun: money held.")
+	purchasesRepeats = desc("purchases_repeated_total", "Confirmations that were repetitions of a known purchase.")
+	purchasesFlying  = desc("purchases_in_flight", "Purchases being worked on, by whom: desk or reconciler.", "by")
+	purchasesRefused = desc("purchases_refused_total", "Purchases refused because too many were in flight.")
+	purchasesOrphans = desc("purchases_orphaned_total", "Purchases taken up that a crash or a trouble had left.")
+	purchasesLost    = desc("purchases_conflicts_total", "Moves of a purchase that somebody else made first.")
+	purchasesPanics  = desc("purchases_panics_total", "Works on a purchase that ended in a panic; the reconciler goes on.")
+	ledgerFailures   = desc("ledger_failures_total", "Calls of the ledger that failed.")
+	leaseLeft        = desc("lease_seconds", "What is left of the lease on our purchases; negative: ran out.")
+	vends            = desc("vends_total", "Attempts at a vendor, by outcome: delivered, declined, pending, not_sent, unavailable.", "outcome")
+	queries          = desc("vend_queries_total", "Queries of a vendor, by finding.", "finding")
+
+	breakerState    = desc("breaker_state", "1 for the state that the breaker is in: closed, half-open, open.", "vendor", "network", "operation", "state")
+	breakerFailures = desc("breaker_failures", "Failures in the breaker's window.", "vendor", "network", "operation")
+	vendorInFlight  = desc("vendor_in_flight", "Calls in flight.", "vendor", "network", "operation")
+)
+
+// Describe sends nothing: the collector is unchecked, because its labels come
+// with the configuration.
+func (parts) Describe(chan<- *prometheus.Desc) {}
+
+func (p parts) Collect(out chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	p.sessions(counter, gauge)
+	for _, l := range p.d.links {
+		link(l.Status(), counter, gauge)
+	}
+	p.purchases(counter, gauge)
+	for _, e := range p.d.data.Load().vendors.Endpoints() {
+		st := e.Breaker()
+		breaker(st.Vend, gauge, e.Vendor(), e.Network(), "vend")
+		breaker(st.Query, gauge, e.Vendor(), e.Network(), "query")
+	}
+}
+
+type sample func(d *prometheus.Desc, v float64, labels ...string)
+
+func (p parts) sessions(counter, gauge sample) {
+	s := p.d.engine.Stats()
+	gauge(sessionsLive, float64(s.Live))
+	gauge(actionsFlying, float64(s.InFlight))
+	gauge(writesPending, float64(s.Pending))
+	counter(sessionsBegun, float64(s.Begun))
+	counter(sessionsResumed, float64(s.Resumed))
+	counter(sessionSteps, float64(s.Steps))
+	counter(sessionDropped, float64(s.Repeated), "repeated")
+	counter(sessionDropped, float64(s.Late), "late")
+	counter(sessionDropped, float64(s.NoService), "no_service")
+	counter(sessionDropped, float64(s.Overload), "overload")
+	counter(sessionRefused, float64(s.Refused), "refused")
+	counter(sessionRefused, float64(s.Unsent), "unsent")
+	counter(writesDropped, float64(s.DroppedSteps))
+	counter(writeErrors, float64(s.WriteErrors))
+	for reason, n := range s.Ended {
+		counter(sessionsEnded, float64(n), string(reason))
+	}
+}
+
+func link(st smpp.Status, counter, gauge sample) {
+	name := st.Name
+	gauge(linkBound, truth(st.State == smpp.Bound), name)
+	for _, state := range []smpp.State{smpp.Closed, smpp.Connecting, smpp.Binding, smpp.Bound, smpp.Unbinding, smpp.Waiting} {
+		gauge(linkState, truth(st.State == state), name, state.String())
+	}
+	gauge(linkInFlight, float64(st.InFlight), name)
+	gauge(linkQueued, float64(st.Queued), name)
+	if !st.LastPDU.IsZero() {
+		gauge(linkLastPDU, time.Since(st.LastPDU).Seconds(), name)
+	}
+	c := st.Counters
+	for command, n := range c.In {
+		counter(linkPDUs, float64(n), name, command, "in")
+	}
+	for command, n := range c.Out {
+		counter(linkPDUs, float64(n), name, command, "out")
+	}
+	for op, n := range c.Events {
+		counter(linkEvents, float64(n), name, op.String())
+	}
+	for status, n := range c.Refused {
+		counter(linkRefused, float64(n), name, hex(uint32(status)))
+	}
+	for status, n := range c.BindFailed {
+		counter(linkBindFailed, float64(n), name, hex(uint32(status)))
+	}
+	for kind, n := range c.Malformed {
+		counter(linkMalformed, float64(n), name, kind)
+	}
+	counter(linkReconnects, float64(c.Reconnects), name)
+	counter(linkRetried, float64(c.Retried), name)
+}
+
+func (p parts) purchases(counter, gauge sample) {
+	s := p.d.desk.Stats()
+	for _, state := range []string{"delivered", "failed"} {
+		counter(purchases, float64(s.Decided[state]), state)
+	}
+	for o := vendors.Delivered; o <= vendors.Unavailable; o++ {
+		counter(vends, float64(s.Vends[o]), o.String())
+	}
+	for f := vendors.FoundDelivered; f <= vendors.Unknown; f++ {
+		counter(queries, float64(s.Queries[f]), f.String())
+	}
+	counter(purchasesHeld, float64(s.Bought))
+	counter(purchasesRepeats, float64(s.Repeated))
+	counter(purchasesRefused, float64(s.Refused))
+	counter(purchasesOrphans, float64(s.Orphans))
+	counter(purchasesLost, float64(s.Conflicts))
+	counter(purchasesPanics, float64(s.Panics))
+	counter(ledgerFailures, float64(s.Failures))
+	gauge(purchasesFlying, float64(s.InFlight), "desk")
+	gauge(purchasesFlying, float64(s.Resuming), "reconciler")
+	gauge(leaseLeft, s.Lease.Seconds())
+}
+
+func breaker(b vendors.Breaker, gauge sample, vendor, network, operation string) {
+	for _, state := range []string{"closed", "half-open", "open"} {
+		gauge(breakerState, truth(b.State == state), vendor, network, operation, state)
+	}
+	gauge(breakerFailures, float64(b.Failures), vendor, network, operation)
+	gauge(vendorInFlight, float64(b.InFlight), vendor, network, operation)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// hex writes a command_status as operators quote it: 0x0000000E is 0x0E.
+func hex(status uint32) string {
+	s := strconv.FormatUint(uint64(status), 16)
+	if len(s)%2 == 1 {
+		s = "0" + s
+	}
+	return "0x" + s
+}

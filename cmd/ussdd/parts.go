@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ussdd/menus"
+	"ussdd/session"
+	"ussdd/smpp"
+	"ussdd/store"
+	"ussdd/vendors"
+	"ussdd/vendors/purchase"
+)
+
+// data is what SIGHUP replaces: the menus and the vendors.
+type data struct {
+	menus   *menus.Catalogue
+	vendors *vendors.Set
+}
+
+// loadData reads the menus and the vendors. All problems of both are told, and
+// the error is of type problems. previous may be nil.
+func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
+	var bad problems
+	d := new(data)
+	menuFS, vendorFS := menus.Builtin(), vendors.Builtin()
+	var err error
+	if cfg.Menus != "" {
+		menuFS = os.DirFS(cfg.Menus)
+	}
+	if cfg.Vendors != "" {
+		vendorFS = os.DirFS(cfg.Vendors)
+	}
+	opt, err := menuOptions(cfg)
+	if err != nil {
+		return nil, problems{err.Error()} // the environment names a profile that does not exist
+	}
+	if d.menus, err = menus.Load(menuFS, opt); err != nil {
+		bad.addErr(where("menus", cfg.Menus), err)
+	}
+	secrets := secretReader{dir: cfg.SecretsDir}
+	vopt := vendors.Options{Secrets: secrets.lookup, URLs: cfg.VendorURLs, Budget: cfg.StepBudget, Log: log}
+	if previous != nil {
+		vopt.Previous = previous.vendors
+	}
+	if d.vendors, err = vendors.Load(vendorFS, vopt); err != nil {
+		bad.addErr(where("vendors", cfg.Vendors), err)
+	}
+	bad = append(bad, secrets.bad...)
+	secrets.unused(&bad)
+	if len(bad) > 0 {
+		return nil, bad
+	}
+	return d, nil
+}
+
+// where names a directory of YAML in a problem.
+func where(what, dir string) string {
+	if dir == "" {
+		return "built-in " + what
+	}
+	return dir
+}
+
+// menuOptions are what the menus are checked against: the actions that exist
+// and the narrowest link.
+func menuOptions(cfg *config) (menus.Options, error) {
+	opt := menus.Options{Actions: session.Actions()}
+	for _, s := range cfg.smscs {
+		text, err := s.text()
+		if err != nil {
+			return opt, fmt.Errorf("%s_PROFILE: %w", smscPrefix(s.name), err)
+		}
+		if opt.Medium == nil || text.Limit() < opt.Medium.Limit() {
+			opt.Medium = text
+		}
+	}
+	if opt.Medium == nil {
+		p, err := smpp.ProfileByName("standard")
+		if err != nil {
+			return opt, err
+		}
+		opt.Medium = p.Text
+	}
+	return opt, nil
+}
+
+// text is what one screen on the SMSC can hold.
+func (s smscConfig) text() (smpp.Text, error) {
+	p, err := smpp.ProfileByName(s.Profile)
+	if err != nil {
+		return smpp.Text{}, err
+	}
+	t := p.Text
+	if s.MaxText > 0 {
+		t.Max = s.MaxText
+	}
+	return t, nil
+}
+
+// secretReader finds the secrets that vendors name: in files, so that systemd's
+// credentials work as they are, and last in the environment.
+type secretReader struct {
+	dir   string // USSDD_SECRETS_DIR, or ""
+	asked map[string]bool
+	bad   problems // files that are there and cannot be read
+}
+
+func (s *secretReader) lookup(name string) (string, bool) {
+	if s.asked == nil {
+		s.asked = make(map[string]bool)
+	}
+	s.asked[secretVariable(name)] = true
+	if filepath.IsLocal(name) {
+		files := credentialFiles(name)
+		if s.dir != "" {
+			files = append(files, filepath.Join(s.dir, name))
+		}
+		text, found, err := readFirst(files)
+		if err != nil {
+			s.bad.add("secret %s: %v", name, err)
+		}
+		if found {
+			return text, true
+		}
+	}
+	return os.LookupEnv(secretVariable(name))
+}
+
+func secretVariable(name string) string {
+	return secretPrefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+}
+
+// unused reports secrets in the environment that no vendor asked for: most
+// likely their names are mistyped.
+func (s *secretReader) unused(bad *problems) {
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, secretPrefix) && !s.asked[name] {
+			bad.add("%s: no vendor asks for this secret", name)
+		}
+	}
+}
+
+// services gives the session engine the menus in force, and older ones from the
+// store.
+type services struct {
+	data *atomic.Pointer[data]
+	db   *store.DB
+	cfg  *config
+
+	mu  sync.Mutex
+	old map[string]*menus.Service // compiled again from the store, by version
+}
+
+// oldServices bounds the versions kept compiled for resumed sessions.
+const oldServices = 32
+
+func (s *services) Match(dialled string) (*menus.Service, bool) {
+	return s.data.Load().menus.Match(dialled)
+}
+
+func (s *services) Find(ctx context.Context, name, version string) (*menus.Service, error) {
+	if svc, ok := s.data.Load().menus.Service(name, version); ok {
+		return svc, nil
+	}
+	s.mu.Lock()
+	svc, ok := s.old[version]
+	s.mu.Unlock()
+	if ok {
+		return svc, nil
+	}
+	stored, err := s.db.Service(ctx, name, version)
+	if err != nil {
+		return nil, fmt.Errorf("service %s version %s: %w", name, version, err)
+	}
+	opt, err := menuOptions(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if svc, err = menus.Compile(stored.Source, name, opt); err != nil {
+		return nil, fmt.Errorf("service %s version %s: %w", name, version, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.old == nil || len(s.old) >= oldServices {
+		s.old = make(map[string]*menus.Service)
+	}
+	s.old[version] = svc
+	return svc, nil
+}
+
+// remember stores the services in force, so that their sessions can go on after
+// they have changed.
+func (s *services) remember(ctx context.Context) error {
+	for _, svc := range s.data.Load().menus.Services() {
+		err := s.db.SaveService(ctx, store.Service{Name: svc.Name(), Version: svc.Version(),
+			Codes: strings.Join(svc.Codes(), ","), Source: svc.Source(), SeenAt: time.Now()})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessions keeps the session engine's records in the store.
+type sessions struct{ db *store.DB }
+
+func (s sessions) Save(ctx context.Context, records []session.Record, steps []session.Step) error {
+	rows := make([]store.Session, len(records))
+	for i, r := range records {
+		state, err := json.Marshal(r.State)
+		if err != nil {
+			return fmt.Errorf("state of session %d: %w", r.ID, err)
+		}
+		rows[i] = store.Session{ID: r.ID, SMSC: r.Key.SMSC, MSISDN: r.Key.MSISDN, Dialogue: r.Key.ID, Code: r.Code,
+			Service: r.Service, Version: r.Version, Screen: r.State.Screen(), State: state, Steps: r.Steps,
+			StartedAt: r.Started, LastAt: r.Last, EndedAt: r.Ended, Reason: string(r.Reason)}
+	}
+	out := make([]store.Step, len(steps))
+	for i, st := range steps {
+		out[i] = store.Step{Session: st.Session, N: st.N, At: st.At, Screen: st.Screen, Input: st.Input, Shown: st.Shown,
+			TookMicros: st.Took.Microseconds()}
+	}
+	return s.db.SaveSessions(ctx, rows, out)
+}
+
+func (s sessions) Load(ctx context.Context, key session.Key) (session.Record, error) {
+	row, err := s.db.FindSession(ctx, key.SMSC, key.MSISDN, key.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return session.Record{}, session.ErrNotFound
+	}
+	if err != nil {
+		return session.Record{}, err
+	}
+	r := session.Record{ID: row.ID, Key: key, Code: row.Code, Service: row.Service, Version: row.Version, Steps: row.Steps,
+		Started: row.StartedAt, Last: row.LastAt}
+	return r, json.Unmarshal(row.State, &r.State)
+}
+
+// wallets gives the session engine the subscribers' money.
+type wallets struct {
+	db   *store.DB
+	data *atomic.Pointer[data]
+}
+
+func (w wallets) Open(ctx context.Context, msisdn string) error {
+	_, err := w.db.OpenWallet(ctx, msisdn)
+	return err
+}
+
+func (w wallets) Balance(ctx context.Context, msisdn string) (int64, error) {
+	got, err := w.db.Wallet(ctx, msisdn)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil // dialled a moment ago: the empty wallet is about to be written
+	}
+	return got.Balance, err
+}
+
+func (w wallets) History(ctx context.Context, msisdn string, limit int) ([]session.Receipt, error) {
+	rows, err := w.db.ListPurchases(ctx, store.PurchaseFilter{MSISDN: msisdn, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]session.Receipt, len(rows))
+	for i, p := range rows {
+		out[i] = receipt(purchase.Purchase(p), w.data.Load().vendors)
+	}
+	return out, nil
+}
+
+// counter gives the session engine the purchase desk.
+type counter struct {
+	desk *purchase.Desk
+	data *atomic.Pointer[data]
+}
+
+func (c counter) Buy(ctx context.Context, o session.Order) (session.Receipt, error) {
+	p, err := c.desk.Buy(ctx, purchase.Order(o))
+	switch {
+	case errors.Is(err, purchase.ErrInsufficient), errors.Is(err, purchase.ErrNoWallet):
+		return session.Receipt{Outcome: "insufficient"}, nil
+	case errors.Is(err, purchase.ErrLimit):
+		return session.Receipt{Outcome: "declined", Reason: "limit"}, nil
+	case errors.Is(err, purchase.ErrNetwork), errors.Is(err, purchase.ErrBusy), errors.Is(err, purchase.ErrDraining):
+		return session.Receipt{Outcome: "unavailable"}, nil
+	case err != nil:
+		return session.Receipt{}, err
+	}
+	return receipt(p, c.data.Load().vendors), nil
+}
+
+func (c counter) Check(ctx context.Context, msisdn, ref string) (session.Receipt, error) {
+	p, err := c.desk.Check(ctx, msisdn, ref)
+	if errors.Is(err, purchase.ErrNotFound) {
+		return session.Receipt{}, session.ErrNotFound
+	}
+	if err != nil {
+		return session.Receipt{}, err
+	}
+	return receipt(p, c.data.Load().vendors), nil
+}
+
+// receipt is what the subscriber can be told of a purchase.
+func receipt(p purchase.Purchase, set *vendors.Set) session.Receipt {
+	r := session.Receipt{Ref: p.Ref, Outcome: "pending", Reason: purchase.Cause(p), At: p.CreatedAt, Recipient: p.Recipient,
+		Network: p.Network, Name: p.Network, Amount: p.Amount}
+	switch p.State {
+	case purchase.Delivered:
+		r.Outcome = "delivered"
+	case purchase.Failed:
+		r.Outcome = purchase.Outcome(p).String()
+	}
+	networks := set.Networks()
+	if i := slices.IndexFunc(networks, func(n vendors.Network) bool { return n.ID == p.Network }); i >= 0 {
+		r.Name = networks[i].Name
+	}
+	return r
+}
+
+// ledger keeps the purchase desk's records in the store. The two packages'
+// types have the same fields; their errors have the same meanings.
+type ledger struct{ db *store.DB }
+
+func (l ledger) Hold(ctx context.Context, p purchase.Purchase) (purchase.Purchase, bool, error) {
+	got, created, err := l.db.Hold(ctx, store.Purchase(p))
+	return purchase.Purchase(got), created, ledgerError(err)
+}
+
+func (l ledger) Attempt(ctx context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
+	got, err := l.db.Attempt(ctx, store.Purchase(p), store.Attempt(a))
+	return purchase.Purchase(got), ledgerError(err)
+}
+
+func (l ledger) Record(ctx context.Context, p purchase.Purchase, a purchase.Attempt, next string) (purchase.Purchase, error) {
+	got, err := l.db.Record(ctx, store.Purchase(p), store.Attempt(a), next)
+	return purchase.Purchase(got), ledgerError(err)
+}
+
+func (l ledger) Release(ctx context.Context, p purchase.Purchase, reason string) (purchase.Purchase, error) {
+	got, err := l.db.Release(ctx, store.Purchase(p), reason)
+	return purchase.Purchase(got), ledgerError(err)
+}
+
+func (l ledger) Purchase(ctx context.Context, ref string) (purchase.Purchase, []purchase.Attempt, error) {
+	got, attempts, err := l.db.Purchase(ctx, ref)
+	out := make([]purchase.Attempt, len(attempts))
+	for i, a := range attempts {
+		out[i] = purchase.Attempt(a)
+	}
+	return purchase.Purchase(got), out, ledgerError(err)
+}
+
+func (l ledger) Due(ctx context.Context, owner string, now time.Time, limit int) ([]purchase.Purchase, error) {
+	got, err := l.db.Due(ctx, owner, now, limit)
+	out := make([]purchase.Purchase, len(got))
+	for i, p := range got {
+		out[i] = purchase.Purchase(p)
+	}
+	return out, ledgerError(err)
+}
+
+func (l ledger) Renew(ctx context.Context, owner string, until time.Time) error {
+	return ledgerError(l.db.Renew(ctx, owner, until))
+}
+
+func ledgerError(err error) error {
+	for theirs, ours := range map[error]error{store.ErrInsufficient: purchase.ErrInsufficient, store.ErrNoWallet: purchase.ErrNoWallet,
+		store.ErrConflict: purchase.ErrConflict, store.ErrNotFound: purchase.ErrNotFound, store.ErrMismatch: purchase.ErrConflict} {
+		if errors.Is(err, theirs) {
+			return fmt.Errorf("%w: %w", ours, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"ussdd/session"
+	"ussdd/smpp"
+	"ussdd/store"
+	"ussdd/vendors"
+	"ussdd/vendors/purchase"
+)
+
+// daemon is the wired parts of a running ussdd.
+type daemon struct {
+	cfg      *config
+	log      *slog.Logger
+	db       *store.DB
+	data     atomic.Pointer[data]
+	services *services
+	engine   *session.Engine
+	desk     *purchase.Desk
+	links    []*smpp.Link
+	metrics  *metrics
+	draining atomic.Bool
+}
+
+// serve runs the daemon until stop is done, then drains it. hup asks for a
+// reload. A wrong configuration is an error of type problems.
+func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Logger) error {
+	log.Info("ussdd starts", "version", version)
+	d := &daemon{cfg: cfg, log: log}
+	loaded, err := loadData(cfg, nil, log)
+	if err != nil {
+		return err
+	}
+	d.data.Store(loaded)
+	if d.db, err = openStore(stop, cfg, log); err != nil {
+		return err
+	}
+	defer d.db.Close()
+	d.services = &services{data: &d.data, db: d.db, cfg: cfg}
+	if err := d.services.remember(stop); err != nil {
+		return fmt.Errorf("remember the menus: %w", err)
+	}
+	if err := d.wire(); err != nil {
+		return err
+	}
+
+	// Each part runs until its own context ends, because they stop in an order.
+	partsCtx, stopParts := context.WithCancel(context.WithoutCancel(stop))
+	defer stopParts()
+	linksCtx, stopLinks := context.WithCancel(context.WithoutCancel(stop))
+	defer stopLinks()
+	var parts, links sync.WaitGroup
+	failed := make(chan error, 2+len(d.links))
+	launch := func(wg *sync.WaitGroup, ctx context.Context, name string, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	admin, err := d.listenAdmin()
+	if err != nil {
+		return err
+	}
+	launch(&parts, partsCtx, "sessions", d.engine.Run)
+	launch(&parts, partsCtx, "purchases", d.desk.Run)
+	for _, l := range d.links {
+		launch(&links, linksCtx, "link "+l.Status().Name, l.Run)
+	}
+	d.notify(sd.SdNotifyReady)
+	var watch sync.WaitGroup
+	watch.Go(func() { d.watch(partsCtx) })
+
+	for err == nil && stop.Err() == nil {
+		select {
+		case <-stop.Done():
+		case err = <-failed:
+		case <-hup:
+			d.reload(stop)
+		}
+	}
+
+	// The order of stopping: no new sessions and purchases; what is in flight
+	// comes to a safe state; the binds are given up; what is left is written.
+	log.Info("ussdd drains", "live_sessions", d.engine.Stats().Live)
+	d.draining.Store(true)
+	d.notify(sd.SdNotifyStopping)
+	drain, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
+	defer cancel()
+	var inFlight errgroup.Group
+	inFlight.Go(func() error { return d.engine.Drain(drain) })
+	inFlight.Go(func() error { return d.desk.Drain(drain) })
+	if e := inFlight.Wait(); e != nil {
+		log.Warn("not everything in flight ended; the store has it, and the next start goes on", "err", e)
+	}
+	stopLinks()
+	links.Wait()
+	stopParts()
+	parts.Wait()
+	watch.Wait()
+	d.data.Load().vendors.CloseIdleConnections()
+	if admin != nil {
+		err = errors.Join(err, admin.Close())
+	}
+	for range len(failed) {
+		err = errors.Join(err, <-failed)
+	}
+	log.Info("ussdd stopped")
+	return err
+}
+
+// openStore opens the database and sees to its schema: SQLite is migrated, a
+// database of several users is only checked.
+func openStore(ctx context.Context, cfg *config, log *slog.Logger) (*store.DB, error) {
+	db, err := store.Open(ctx, cfg.Database, store.Options{Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	if db.Engine() == "sqlite" {
+		var applied []string
+		if applied, err = db.Migrate(ctx); err == nil && len(applied) > 0 {
+			log.Info("database migrated", "applied", strings.Join(applied, " "))
+		}
+	} else {
+		err = db.CheckSchema(ctx)
+	}
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	return db, nil
+}
+
+// wire makes the parts and joins them.
+func (d *daemon) wire() error {
+	d.metrics = newMetrics()
+	d.desk = purchase.New(purchase.Config{
+		// A start is an owner of its own: what an earlier one left unfinished
+		// is taken over when its lease has run out.
+		Owner: ownerName(store.NewID()), Lease: d.cfg.Lease, VendTimeout: d.cfg.VendTimeout, MaxInFlight: d.cfg.MaxPurchases,
+		NewID: store.NewID, Log: d.log, Boundary: boundary(),
+	}, ledger{d.db}, purchase.Sets(func() *vendors.Set { return d.data.Load().vendors }))
+	d.engine = session.New(session.Config{
+		Budget: d.cfg.StepBudget, Idle: d.cfg.SessionIdle, MaxLength: d.cfg.SessionMax,
+		MaxSessions: d.cfg.MaxSessions, MaxEffects: d.cfg.MaxActions,
+		NewID: store.NewID, Observe: d.metrics.observe, Log: d.log,
+	}, d.services, counter{d.desk, &d.data}, wallets{d.db, &d.data}, sessions{d.db})
+	for _, s := range d.cfg.smscs {
+		profile, err := smpp.ProfileByName(s.Profile)
+		if err != nil {
+			return problems{fmt.Sprintf("%s_PROFILE: %v", smscPrefix(s.name), err)}
+		}
+		link, err := smpp.NewLink(smpp.Config{
+			Name: s.name, Addr: s.Addr, SystemID: s.SystemID, Password: s.Password, SystemType: s.SystemType,
+			Profile: profile, Window: s.Window, MaxText: s.MaxText,
+			ConnectTimeout: s.ConnectTimeout, BindTimeout: s.BindTimeout, EnquireLink: s.EnquireLink,
+			EnquireTimeout: s.EnquireTimeout, ResponseTimeout: s.ResponseTimeout,
+			ReconnectMin: s.ReconnectMin, ReconnectMax: s.ReconnectMax, Log: d.log,
+		}, smpp.HandlerFunc(d.handle))
+		if err != nil {
+			return problems{fmt.Sprintf("SMSC %s: %v", s.name, err)}
+		}
+		d.links = append(d.links, link)
+	}
+	d.metrics.collect(d)
+	return nil
+}
+
+func ownerName(start int64) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%.40s/%d", host, start)
+}
+
+var kinds = map[smpp.Op]session.Kind{
+	smpp.Begin: session.Begin, smpp.Input: session.Input, smpp.Release: session.Release, smpp.Refused: session.Refused,
+}
+
+// handle takes what happened on a link to the session engine.
+func (d *daemon) handle(ev *smpp.Event) {
+	d.engine.Handle(session.Event{
+		Kind: kinds[ev.Op],
+		Key:  session.Key{SMSC: ev.Dialogue.SMSC, MSISDN: ev.Dialogue.MSISDN, ID: ev.Dialogue.ID},
+		Code: ev.Code, Text: ev.Text, Medium: ev.Medium(), Replier: ev, Err: ev.Err,
+		// Without an answer nobody knows whether the screen was shown: the
+		// subscriber's next input, or the idle timer, decides.
+		Gone: ev.Op == smpp.Refused && !errors.Is(ev.Err, smpp.ErrTimeout) && !errors.Is(ev.Err, smpp.ErrLinkLost),
+	})
+}
+
+// reload reads the menus and vendors again. If anything is wrong, the old ones
+// go on serving.
+func (d *daemon) reload(ctx context.Context) {
+	old := d.data.Load()
+	loaded, err := loadData(d.cfg, old, d.log)
+	if err != nil {
+		d.metrics.reloaded(false)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			d.log.Error("reload refused, the old menus and vendors go on", "problem", line)
+		}
+		return
+	}
+	d.data.Store(loaded)
+	old.vendors.CloseIdleConnections() // calls in flight go on
+	if err := d.services.remember(ctx); err != nil {
+		d.log.Error("remember the menus", "err", err)
+	}
+	d.metrics.reloaded(true)
+	d.log.Info("menus and vendors reloaded", "services", len(loaded.menus.Services()))
+}
+
+// notify tells systemd of a state, where there is one to tell.
+func (d *daemon) notify(state string) {
+	if _, err := sd.SdNotify(false, state+"\nSTATUS="+d.status()); err != nil {
+		d.log.Warn("sd_notify", "err", err)
+	}
+}
+
+// status is one line for `systemctl status`.
+func (d *daemon) status() string {
+	bound := 0
+	for _, l := range d.links {
+		if l.Status().State == smpp.Bound {
+			bound++
+		}
+	}
+	return fmt.Sprintf("%d/%d SMSCs bound, %s", bound, len(d.links), plural(int(d.engine.Stats().Live), "live session"))
+}
+
+// statusEvery is how often systemd's status line is renewed.
+const statusEvery = 10 * time.Second
+
+// watch feeds systemd's watchdog for as long as the session engine really goes
+// round: its sweep takes every shard's lock, so that a stuck shard, or a stuck
+// loop, ends in a restart.
+func (d *daemon) watch(ctx context.Context) {
+	every := statusEvery
+	limit, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		d.log.Warn("watchdog", "err", err)
+	}
+	if limit > 0 {
+		every = min(every, limit/3)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			state := "STATUS=" + d.status()
+			if limit > 0 && time.Since(d.engine.Swept()) < limit/2+2*time.Second {
+				state = sd.SdNotifyWatchdog + "\n" + state
+			}
+			if _, err := sd.SdNotify(false, state); err != nil {
+				d.log.Warn("sd_notify", "err", err)
+			}
+		}
+	}
+}
+
+// sqliteFile is the file of an SQLite database, "" for another engine.
+func sqliteFile(database string) string {
+	path, ok := strings.CutPrefix(database, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return filepath.Clean(path)
+}
+
+// listenAdmin starts the admin listener, if there is to be one.
+func (d *daemon) listenAdmin() (*adminServer, error) {
+	if d.cfg.AdminAddr == "-" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", d.cfg.AdminAddr)
+	if err != nil {
+		return nil, fmt.Errorf("USSDD_ADMIN_ADDR: %w", err)
+	}
+	d.log.Info("admin listens", "addr", ln.Addr().String())
+	return newAdminServer(ln, d), nil
+}
