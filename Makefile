@@ -1,0 +1,49 @@
+# ussdd: `make demo` shows it, `make test` checks it. Both need only Go and make.
+
+GO         ?= go
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+SYSCONFDIR ?= /etc
+UNITDIR    ?= /usr/lib/systemd/system
+VERSION    := $(shell git describe --always --dirty 2>/dev/null || echo unversioned)
+
+# Nothing that ships needs cgo; only the race detector does (scripts/test).
+export GOFLAGS += -buildvcs=false
+BUILD = CGO_ENABLED=0 $(GO)
+
+.PHONY: build demo phone test check fuzz bench install clean
+
+build:
+	$(BUILD) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/...
+
+demo:
+	$(BUILD) run ./scripts/demo
+
+phone:
+	$(BUILD) run ./scripts/demo -phone
+
+# Everything, with -race, on SQLite and a private MariaDB; installs what it lacks when it is root.
+test:
+	GO="$(GO)" scripts/test
+
+check:
+	GO="$(GO)" scripts/test -check
+
+# Each fuzz target for FUZZTIME.
+FUZZTIME ?= 20s
+fuzz:
+	GO="$(GO)" scripts/fuzz $(FUZZTIME)
+
+bench:
+	$(BUILD) test -run '^$$' -bench . -benchmem ./...
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)$(SYSCONFDIR)/ussdd
+	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/ussdd/credentials
+	install -m 0755 bin/ussdd bin/ussdctl $(DESTDIR)$(PREFIX)/bin/
+	sed 's,/usr/local/bin,$(PREFIX)/bin,g' systemd/ussdd.service > $(DESTDIR)$(UNITDIR)/ussdd.service
+	install -m 0644 systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/ussdd.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env || install -m 0640 systemd/ussdd.env.example $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env
+
+clean:
+	rm -rf bin
