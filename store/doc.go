@@ -1,0 +1,60 @@
+// Package store keeps what must survive: wallets and their ledger, purchases
+// and their attempts, sessions and their steps, and the services seen, in
+// SQLite (embedded, the default) or in MySQL and MariaDB. Both engines run the
+// same queries; engine.go holds all that differs.
+//
+// # The life of N100
+//
+//  1. [Open] finds the database and [DB.CheckSchema] the schema that
+//     [DB.Migrate] made.
+//  2. [DB.OpenWallet] gives a subscriber an empty wallet and [DB.Credit] puts
+//     10,000 kobo into it: one transaction writes the journal entry "credit",
+//     two postings (funding:operator −10000, wallet:234… +10000) and the
+//     wallet's balance. The same source and reference again changes nothing.
+//  3. [DB.Hold] records a purchase and reserves its amount (wallet −, hold +)
+//     if the balance suffices. The same idempotency key again returns the
+//     purchase that is there.
+//  4. [DB.Attempt] records that a vendor is about to be asked; it has committed
+//     before the first byte leaves.
+//  5. [DB.Record] records the answer: back to held for the next vendor, pending
+//     if nobody can tell what happened, delivered with the capture (hold
+//     −10000, float:VENDOR +9700, revenue:NETWORK +300), or failed with the
+//     release (hold −, wallet +). [DB.Release] fails a purchase that has no
+//     attempt open.
+//  6. [DB.Renew] keeps an owner's lease; [DB.Due] hands out unfinished
+//     purchases whose time has come and those whose owner's lease ran out. Each
+//     change of a purchase compares and sets its version, owner and state, so
+//     of two instances that hold the same purchase one gets [ErrConflict].
+//  7. [DB.CheckLedger] proves it all from the rows.
+//
+// # Ledger
+//
+// Every posting is signed kobo, credits positive; the postings of one entry,
+// and so of the whole ledger, sum to zero. Entries are unique by kind and
+// reference: a purchase has one hold and then one capture or one release.
+// Accounts are wallet:MSISDN and hold:MSISDN, float:VENDOR, revenue:NETWORK and
+// funding:SOURCE. wallets.balance and wallets.held are the sums of the first
+// two, changed in the same transaction by a conditional update that never lets
+// them fall below zero. The other accounts have no balance row that purchases
+// would queue for.
+//
+// # Transactions
+//
+// Transactions are short, hold no lock while anything outside the database is
+// awaited, and lock in one order: purchase, attempt, wallet (a new purchase,
+// which nobody else can hold, comes after its wallet). One that ends in a
+// deadlock, a lock wait or a busy database is retried whole, a bounded number
+// of times with a jittered pause.
+//
+// SQLite runs in WAL mode with synchronous=FULL; a process writes through one
+// connection, each transaction with BEGIN IMMEDIATE, and reads through others.
+// MySQL runs read committed on InnoDB tables in utf8mb4 with binary collation.
+//
+// Sessions and steps are written behind by [DB.SaveSessions], which may be
+// given the same records twice and in any order. Money never is.
+//
+// Columns named …_at, valid_from and lease_until are unix milliseconds, 0
+// meaning not yet; money is kobo. Strings from the network are cut to their
+// column's width before they are written, so that an odd answer cannot fail a
+// transaction.
+package store

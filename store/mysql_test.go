@@ -1,0 +1,119 @@
+package store_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"ussdd/store"
+)
+
+// onMySQL is a fixture for what only MySQL does.
+func onMySQL(t *testing.T) *fixture {
+	f := newFixture(t, mysqlServer(t))
+	f.migrate()
+	return f
+}
+
+// TestMySQLDeadlock makes a real one: somebody who has the wallet wants the
+// purchase while Record, which has the purchase, waits for the wallet. InnoDB
+// ends the transaction that has changed less, which is Record's; its second try
+// succeeds.
+func TestMySQLDeadlock(t *testing.T) {
+	f := onMySQL(t)
+	f.fund(amina, 100_00)
+	p, a := f.begin(f.hold(f.order()), "v")
+	raw, watch := f.raw(), f.raw()
+	tx, err := raw.Begin()
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer tx.Rollback()
+	exec := func(query string, args ...any) {
+		f.Helper()
+		if _, err := tx.Exec(query, args...); err != nil {
+			f.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		exec("INSERT INTO instances (owner, lease_until) VALUES (?, 0)", i)
+	}
+	exec("UPDATE wallets SET balance = balance WHERE msisdn = ?", amina)
+
+	recorded := make(chan error, 1)
+	go func() {
+		a.State = store.Delivered
+		_, err := f.db.Record(f.ctx, p, a, store.Delivered)
+		recorded <- err
+	}()
+	// InnoDB refreshes this table only for a reader that has let a tenth of a
+	// second pass.
+	poll := time.NewTicker(150 * time.Millisecond)
+	defer poll.Stop()
+	for waiting := 0; waiting == 0; {
+		<-poll.C
+		err := watch.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
+				ON p.id = t.trx_mysql_thread_id WHERE t.trx_state = 'LOCK WAIT' AND p.db = DATABASE()`).Scan(&waiting)
+		if err != nil {
+			f.Fatal(err)
+		}
+	}
+	exec("UPDATE purchases SET reason = reason WHERE id = ?", p.ID)
+	if err := tx.Commit(); err != nil {
+		f.Fatal(err)
+	}
+	if err := <-recorded; err != nil {
+		f.Error(err)
+	}
+	if log := f.log.String(); !strings.Contains(log, "transaction retried") || !strings.Contains(log, "Error 1213") {
+		f.Errorf("there was no deadlock; logged: %s", log)
+	}
+	f.wallet(amina, 0, 0)
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("ledger %+v", r)
+	}
+}
+
+func TestMySQLSession(t *testing.T) {
+	f := onMySQL(t)
+	// A DSN that asks for something else gets what the store needs all the
+	// same.
+	cfg, err := mysql.ParseDSN(strings.TrimPrefix(f.name, "mysql:"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	cfg.Params = map[string]string{"sql_mode": "''", "charset": "latin1"}
+	db, err := store.Open(f.ctx, "mysql:"+cfg.FormatDSN(), store.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer db.Close()
+	for variable, want := range map[string]string{
+		"character_set_client": "utf8mb4", "character_set_connection": "utf8mb4", "character_set_results": "utf8mb4",
+		"collation_connection": "utf8mb4_bin", "tx_isolation": "READ-COMMITTED", "innodb_lock_wait_timeout": "5",
+	} {
+		if got := store.Variable(db, variable); got != want {
+			f.Errorf("%s is %s, want %s", variable, got, want)
+		}
+	}
+	if mode := store.Variable(db, "sql_mode"); !strings.Contains(mode, "STRICT_ALL_TABLES") {
+		f.Errorf("sql_mode is %s", mode)
+	}
+	s := store.Service{Name: "₦aira", Version: "1", Codes: "*1#", Source: []byte("✓ \x00\xff' \\"), SeenAt: f.now()}
+	if err := db.SaveService(f.ctx, s); err != nil {
+		f.Fatal(err)
+	}
+	if got, err := f.db.Service(f.ctx, s.Name, "1"); err != nil || !bytes.Equal(got.Source, s.Source) {
+		f.Errorf("service %+v, %v", got, err)
+	}
+}
+
+func TestMySQLErrorsKeepThePassword(t *testing.T) {
+	_, err := store.Open(t.Context(), "mysql:ussdd:hunter2@tcp(127.0.0.1:1)/ussdd", store.Options{})
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.HasPrefix(err.Error(), "open database: mysql:tcp(127.0.0.1:1)/ussdd: ") {
+		t.Errorf("error %v", err)
+	}
+}

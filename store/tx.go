@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A transaction is tried at most maxTries times, with a random pause below a
+// bound that doubles from minPause to maxPause.
+const (
+	maxTries = 12
+	minPause = 2 * time.Millisecond
+	maxPause = 250 * time.Millisecond
+)
+
+// errAgain: another transaction got there first, and this one, run again, will
+// see what it wrote.
+var errAgain = errors.New("another transaction was first")
+
+// tx runs fn in a transaction for writing and commits it if fn returns nil. fn
+// may be run several times, each time in a transaction of its own whose
+// forerunner was rolled back, so it must set all its results anew.
+func (db *DB) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	for try := 1; ; try++ {
+		err := once(ctx, db.w, nil, fn)
+		if err == nil || try == maxTries || !(errors.Is(err, errAgain) || db.engine.transient(err)) {
+			return err
+		}
+		db.log.Debug("transaction retried", "try", try, "error", err)
+		if pauseErr := pause(ctx, try); pauseErr != nil {
+			return fmt.Errorf("%w after %w", pauseErr, err)
+		}
+	}
+}
+
+// snapshot runs fn in a transaction that sees one state of the database
+// throughout. fn only reads.
+func (db *DB) snapshot(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	return once(ctx, db.r, &sql.TxOptions{ReadOnly: true, Isolation: db.engine.snapshot}, fn)
+}
+
+func once(ctx context.Context, pool *sqlx.DB, opt *sql.TxOptions, fn func(*sqlx.Tx) error) (err error) {
+	tx, err := pool.BeginTxx(ctx, opt)
+	if err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		if rollbackErr := tx.Rollback(); rollbackErr != nil && !errors.Is(rollbackErr, sql.ErrTxDone) {
+			return fmt.Errorf("%w (rollback: %w)", err, rollbackErr)
+		}
+		return err
+	}
+	return tx.Commit()
+}
+
+// pause waits before the next try, or returns ctx's error as soon as it is
+// done.
+func pause(ctx context.Context, try int) error {
+	bound := min(minPause<<(try-1), maxPause)
+	t := time.NewTimer(rand.N(bound) + 1)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// affected is the number of rows that a statement matched.
+func affected(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// notFound translates the database's error for no rows.
+func notFound(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// stamp is the time of now as the database has it.
+func (db *DB) stamp() time.Time { return instant(millis(db.now())) }
+
+// millis is t as the database has it.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// instant is the time of a column.
+func instant(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+)
+
+type walletRow struct {
+	Wallet
+	OpenedMS int64 `db:"opened_at"`
+}
+
+func (r walletRow) wallet() Wallet {
+	r.Wallet.OpenedAt = instant(r.OpenedMS)
+	return r.Wallet
+}
+
+const selectWallet = "SELECT msisdn, balance, held, opened_at FROM wallets"
+
+// OpenWallet gives msisdn an empty wallet; opened is false if there is one
+// already.
+func (db *DB) OpenWallet(ctx context.Context, msisdn string) (opened bool, err error) {
+	if err := validMSISDN(msisdn); err != nil {
+		return false, fmt.Errorf("open wallet: %w", err)
+	}
+	// Nearly every subscriber who dials has a wallet: look before taking the
+	// writer.
+	if _, err := db.Wallet(ctx, msisdn); err == nil || !errors.Is(err, ErrNotFound) {
+		return false, err
+	}
+	err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		opened = true
+		err := db.insertWallet(ctx, tx, msisdn, 0)
+		if db.engine.duplicate(err) {
+			opened, err = false, nil
+		}
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("open wallet %s: %w", mask(msisdn), err)
+	}
+	return opened, nil
+}
+
+func (db *DB) insertWallet(ctx context.Context, tx *sqlx.Tx, msisdn string, balance int64) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO wallets (msisdn, balance, held, opened_at) VALUES (?, ?, 0, ?)",
+		msisdn, balance, millis(db.now()))
+	return err
+}
+
+// Wallet is the subscriber's wallet, or ErrNotFound.
+func (db *DB) Wallet(ctx context.Context, msisdn string) (Wallet, error) {
+	w, err := getWallet(ctx, db.r, msisdn)
+	if err != nil {
+		return Wallet{}, fmt.Errorf("wallet %s: %w", mask(msisdn), err)
+	}
+	return w, nil
+}
+
+func getWallet(ctx context.Context, q sqlx.QueryerContext, msisdn string) (Wallet, error) {
+	var row walletRow
+	if err := sqlx.GetContext(ctx, q, &row, selectWallet+" WHERE msisdn = ?", msisdn); err != nil {
+		return Wallet{}, notFound(err)
+	}
+	return row.wallet(), nil
+}
+
+// ListWallets lists wallets by number.
+func (db *DB) ListWallets(ctx context.Context, f WalletFilter) ([]Wallet, error) {
+	var rows []walletRow
+	err := db.r.SelectContext(ctx, &rows, selectWallet+" WHERE msisdn > ? ORDER BY msisdn LIMIT ?", f.After, limit(f.Limit))
+	if err != nil {
+		return nil, fmt.Errorf("list wallets: %w", err)
+	}
+	wallets := make([]Wallet, len(rows))
+	for i, r := range rows {
+		wallets[i] = r.wallet()
+	}
+	return wallets, nil
+}
+
+// Credit puts amount kobo from funding:source into the wallet of msisdn, which
+// it opens if need be. (source, reference) makes it idempotent: the second time
+// credited is false and nothing changes, or the error is ErrMismatch if the
+// wallet or the amount is another. The wallet returned is as it stands
+// afterwards. note is kept with the entry.
+func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, reference, note string) (credited bool, w Wallet, err error) {
+	err = errors.Join(validMSISDN(msisdn), validAmount(amount), validName("source", source, 32), validName("reference", reference, 120))
+	if err == nil && strings.Contains(source, ":") {
+		err = fmt.Errorf("source with a colon: %w", ErrInvalid)
+	}
+	if err != nil {
+		return false, Wallet{}, fmt.Errorf("credit: %w", err)
+	}
+	e := entry{kind: entryCredit, reference: source + ":" + reference, msisdn: msisdn, note: clip(note, 255)}
+	err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		credited = false
+		var old struct {
+			MSISDN string `db:"msisdn"`
+			Amount int64  `db:"amount"`
+		}
+		err := tx.GetContext(ctx, &old, `SELECT e.msisdn, p.amount FROM entries e JOIN postings p ON p.entry_id = e.id AND p.amount > 0
+			WHERE e.kind = ? AND e.reference = ?`, e.kind, e.reference)
+		switch {
+		case err == nil && (old.MSISDN != msisdn || old.Amount != amount):
+			return ErrMismatch
+		case err == nil:
+			w, err = getWallet(ctx, tx, msisdn)
+			return err
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+		moved, err := db.move(ctx, tx, msisdn, amount, 0)
+		if err == nil && !moved {
+			if err = db.insertWallet(ctx, tx, msisdn, amount); db.engine.duplicate(err) {
+				return errAgain
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if err := db.post(ctx, tx, e, posting{accountFunding + source, -amount}, posting{accountWallet + msisdn, amount}); err != nil {
+			return err
+		}
+		credited = true
+		w, err = getWallet(ctx, tx, msisdn)
+		return err
+	})
+	if err != nil {
+		return false, Wallet{}, fmt.Errorf("credit %s: %w", reference, err)
+	}
+	return credited, w, nil
+}
+
+// move adds to the balance and to the held sum of a wallet; false if it is not
+// there or either would fall below zero.
+func (db *DB) move(ctx context.Context, tx *sqlx.Tx, msisdn string, balance, held int64) (bool, error) {
+	n, err := affected(tx.ExecContext(ctx, `UPDATE wallets SET balance = balance + ?, held = held + ?
+		WHERE msisdn = ? AND balance >= ? AND held >= ?`, balance, held, msisdn, -balance, -held))
+	return n == 1, err
+}

@@ -1,0 +1,156 @@
+package store_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ussdd/store"
+)
+
+func walletOpened(f *fixture) {
+	for i, want := range []bool{true, false} {
+		opened, err := f.db.OpenWallet(f.ctx, amina)
+		if err != nil || opened != want {
+			f.Errorf("call %d: opened %v, %v", i+1, opened, err)
+		}
+	}
+	w, err := f.db.Wallet(f.ctx, amina)
+	if want := (store.Wallet{MSISDN: amina, OpenedAt: f.now()}); err != nil || w != want {
+		f.Errorf("wallet %+v, %v, want %+v", w, err, want)
+	}
+	_, err = f.db.Wallet(f.ctx, bola)
+	f.wantErr("wallet that is not there", err, store.ErrNotFound)
+	if strings.Contains(err.Error(), bola) {
+		f.Errorf("the error shows the number: %v", err)
+	}
+	for _, msisdn := range []string{"", "1234", "+2348031234567", "234803123456789012345", "0803 123 4567"} {
+		_, err := f.db.OpenWallet(f.ctx, msisdn)
+		f.wantErr(fmt.Sprintf("open %q", msisdn), err, store.ErrInvalid)
+	}
+
+	var opened atomic.Int32
+	times(10, func(int) {
+		if first, err := f.db.OpenWallet(f.ctx, bola); err != nil {
+			f.Error(err)
+		} else if first {
+			opened.Add(1)
+		}
+	})
+	if opened.Load() != 1 {
+		f.Errorf("one wallet was opened %d times", opened.Load())
+	}
+}
+
+func walletsListed(f *fixture) {
+	var want []string
+	for i := range 5 {
+		msisdn := fmt.Sprint("23480312345", 60+i)
+		want = append(want, msisdn)
+		f.fund(msisdn, int64(i+1))
+	}
+	var got []string
+	for after := ""; ; {
+		page, err := f.db.ListWallets(f.ctx, store.WalletFilter{After: after, Limit: 2})
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, w := range page {
+			got = append(got, w.MSISDN)
+		}
+		if len(page) < 2 {
+			break
+		}
+		after = page[1].MSISDN
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		f.Errorf("listed %v, want %v", got, want)
+	}
+}
+
+func creditOnce(f *fixture) {
+	if _, err := f.db.OpenWallet(f.ctx, amina); err != nil {
+		f.Fatal(err)
+	}
+	opened := f.now()
+	f.advance(time.Hour)
+	for i, want := range []bool{true, false} {
+		credited, w, err := f.db.Credit(f.ctx, amina, 500_00, "operator", "slip 1", "paid in cash")
+		if err != nil || credited != want || w != (store.Wallet{MSISDN: amina, Balance: 500_00, OpenedAt: opened}) {
+			f.Errorf("call %d: credited %v, wallet %+v, %v", i+1, credited, w, err)
+		}
+	}
+	// The same reference from elsewhere is another payment; case matters; a
+	// wallet that is not there is opened.
+	for _, c := range []struct{ msisdn, source, reference string }{
+		{amina, "bank", "slip 1"}, {amina, "operator", "SLIP 1"}, {bola, "operator", "slip 2"},
+	} {
+		if credited, _, err := f.db.Credit(f.ctx, c.msisdn, 1, c.source, c.reference, ""); err != nil || !credited {
+			f.Errorf("%+v: credited %v, %v", c, credited, err)
+		}
+	}
+	f.wallet(amina, 500_02, 0)
+	f.wallet(bola, 1, 0)
+	f.accounts(store.AccountTotal{Account: "funding:bank", Amount: -1}, store.AccountTotal{Account: "funding:operator", Amount: -500_02},
+		store.AccountTotal{Account: "wallet:*", Amount: 500_03})
+}
+
+func creditRefuses(f *fixture) {
+	f.fund(amina, 100)
+	if _, _, err := f.db.Credit(f.ctx, amina, 100, "operator", "slip", ""); err != nil {
+		f.Fatal(err)
+	}
+	for _, c := range []struct {
+		msisdn            string
+		amount            int64
+		source, reference string
+		want              error
+	}{
+		{amina, 101, "operator", "slip", store.ErrMismatch},
+		{bola, 100, "operator", "slip", store.ErrMismatch},
+		{amina, 0, "operator", "a", store.ErrInvalid},
+		{amina, -100, "operator", "a", store.ErrInvalid},
+		{amina, 1_000_000_000_001, "operator", "a", store.ErrInvalid},
+		{"0803", 100, "operator", "a", store.ErrInvalid},
+		{amina, 100, "", "a", store.ErrInvalid},
+		{amina, 100, "a:b", "c", store.ErrInvalid},
+		{amina, 100, "operator", "", store.ErrInvalid},
+		{amina, 100, "operator", "slip ", store.ErrInvalid},
+		{amina, 100, "operator", strings.Repeat("x", 121), store.ErrInvalid},
+		{amina, 100, "operator", "\xff", store.ErrInvalid},
+	} {
+		_, _, err := f.db.Credit(f.ctx, c.msisdn, c.amount, c.source, c.reference, "")
+		f.wantErr(fmt.Sprintf("%+v", c), err, c.want)
+	}
+	f.wallet(amina, 200, 0)
+	if _, err := f.db.Wallet(f.ctx, bola); err == nil {
+		f.Error("a refused credit opened a wallet")
+	}
+	if r := f.check(); r.Entries != 2 || r.Postings != 4 || len(r.Violations) != 0 {
+		f.Errorf("ledger %+v", r)
+	}
+}
+
+func creditsAtOnce(f *fixture) {
+	var credited atomic.Int32
+	times(20, func(i int) {
+		// Half of them repeat one payment, in a wallet that none has opened.
+		reference := "same"
+		if i%2 == 0 {
+			reference = fmt.Sprint("own-", i)
+		}
+		first, _, err := f.db.Credit(f.ctx, amina, 10, "bank", reference, "")
+		if err != nil {
+			f.Error(err)
+		}
+		if first && reference == "same" {
+			credited.Add(1)
+		}
+	})
+	if credited.Load() != 1 {
+		f.Errorf("one payment was credited %d times", credited.Load())
+	}
+	f.wallet(amina, 110, 0)
+	f.accounts(store.AccountTotal{Account: "funding:bank", Amount: -110}, store.AccountTotal{Account: "wallet:*", Amount: 110})
+}
