@@ -1,0 +1,230 @@
+// Command ussdctl is the operators' command line: schema, wallets, purchases,
+// the ledger and sessions. It works on the database itself, whether the daemon
+// runs or not.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"ussdd/store"
+)
+
+// Exit codes.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // not found, refused, or violations found
+	exitUsage    = 2
+	exitDatabase = 3 // the database or its schema is in the way
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// command is one of ussdctl's.
+type command struct {
+	name  string // "wallet credit"
+	args  string // what follows it, for the usage
+	does  string
+	run   func(*call) error
+	flags func(*call, *flag.FlagSet)
+	n     int  // how many arguments it takes
+	bare  bool // works on a database without a current schema
+}
+
+var commands = []command{
+	{name: "schema migrate", does: "bring the database's schema up to date", run: schemaMigrate, bare: true},
+	{name: "schema status", does: "say where the schema stands; exit code 3 unless it is current", run: schemaStatus, bare: true},
+	{name: "wallet credit", args: "-reference REF MSISDN AMOUNT", n: 2, does: "add naira to a wallet; the same reference credits once", run: walletCredit,
+		flags: func(c *call, f *flag.FlagSet) {
+			f.StringVar(&c.reference, "reference", "", "what proves the payment, such as the bank's `reference`; required")
+			f.StringVar(&c.source, "source", "manual", "account that the money comes from, funding:`SOURCE`")
+			f.StringVar(&c.note, "note", "", "`text` kept with the entry")
+		}},
+	{name: "wallet show", args: "MSISDN", n: 1, does: "balance and hold of one wallet", run: walletShow},
+	{name: "wallet list", does: "wallets by number", run: walletList, flags: func(c *call, f *flag.FlagSet) {
+		listFlags(c, f)
+		f.StringVar(&c.after, "after", "", "only numbers behind this `MSISDN`")
+	}},
+	{name: "purchase list", does: "purchases, newest first", run: purchaseList, flags: func(c *call, f *flag.FlagSet) {
+		listFlags(c, f)
+		f.StringVar(&c.msisdn, "msisdn", "", "only those that this `MSISDN` paid for")
+		f.StringVar(&c.state, "state", "", "only `STATE`: held, sending, pending, delivered, failed; or open")
+		f.DurationVar(&c.since, "since", 0, "only those of the last `DURATION`, such as 24h")
+	}},
+	{name: "purchase show", args: "TXN", n: 1, does: "one purchase with its attempts", run: purchaseShow},
+	{name: "ledger check", does: "prove the books; exit code 1 if anything is off", run: ledgerCheck},
+	{name: "session list", does: "sessions, newest first", run: sessionList, flags: func(c *call, f *flag.FlagSet) {
+		listFlags(c, f)
+		f.StringVar(&c.msisdn, "msisdn", "", "only those of this `MSISDN`")
+		f.BoolVar(&c.live, "live", false, "only those that have not ended")
+		f.DurationVar(&c.since, "since", 0, "only those of the last `DURATION`, such as 1h")
+	}},
+	{name: "session show", args: "ID", n: 1, does: "one session with its steps", run: sessionShow},
+}
+
+func listFlags(c *call, f *flag.FlagSet) {
+	c.limit = 50
+	f.Func("limit", "at most `N` rows (default 50)", func(s string) (err error) {
+		if c.limit, err = strconv.Atoi(s); err == nil && c.limit < 1 {
+			err = errors.New("it is 1 or more")
+		}
+		return err
+	})
+	f.BoolVar(&c.full, "full", false, "whole numbers of subscribers, not masked ones")
+}
+
+// call is one run of a command.
+type call struct {
+	ctx  context.Context
+	db   *store.DB
+	out  io.Writer
+	args []string
+	json bool
+
+	full, live                                    bool
+	limit                                         int
+	since                                         time.Duration
+	after, msisdn, note, reference, source, state string
+}
+
+// usageError is the caller's mistake.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func misused(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		usage(stderr)
+		return exitUsage
+	}
+	if word := strings.TrimLeft(args[0], "-"); word == "help" || word == "h" {
+		usage(stdout)
+		return exitOK
+	}
+	name := strings.Join(args[:min(2, len(args))], " ")
+	for _, cmd := range commands {
+		if cmd.name == name {
+			return cmd.call(ctx, args[2:], stdout, stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "ussdctl: no command %q; see ussdctl help\n", name)
+	return exitUsage
+}
+
+func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := &call{ctx: ctx, out: stdout}
+	f := flag.NewFlagSet("ussdctl "+cmd.name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() {
+		fmt.Fprintf(stderr, "usage: ussdctl %s %s\n%s\n", cmd.name, cmd.args, cmd.does)
+		f.PrintDefaults()
+	}
+	f.BoolVar(&c.json, "json", false, "print JSON")
+	// No default here: the flag's help would show the DSN's password.
+	database := f.String("database", "", "sqlite:PATH or mysql:DSN, instead of USSDD_DATABASE as `NAME`")
+	if cmd.flags != nil {
+		cmd.flags(c, f)
+	}
+	// Flags may stand before and behind the arguments.
+	for rest := args; ; rest = f.Args()[1:] {
+		if err := f.Parse(rest); errors.Is(err, flag.ErrHelp) {
+			return exitOK
+		} else if err != nil {
+			return exitUsage
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		c.args = append(c.args, f.Arg(0))
+	}
+	if len(c.args) != cmd.n {
+		f.Usage()
+		return exitUsage
+	}
+	if *database == "" {
+		*database = databaseName()
+	}
+	err := c.open(*database, cmd.bare)
+	if err == nil {
+		err = cmd.run(c)
+		err = errors.Join(err, c.db.Close())
+	}
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "ussdctl %s: %v\n", cmd.name, err)
+	return exitCode(err)
+}
+
+// errViolations ends a check of the ledger that found some, and has printed them.
+var errViolations = errors.New("the ledger is broken")
+
+// open opens the database for the command.
+func (c *call) open(name string, bare bool) error {
+	var err error
+	if c.db, err = store.Open(c.ctx, name, store.Options{}); err != nil {
+		return databaseError{err}
+	}
+	if bare {
+		return nil
+	}
+	if err := c.db.CheckSchema(c.ctx); err != nil {
+		return databaseError{errors.Join(err, c.db.Close())}
+	}
+	return nil
+}
+
+// databaseError says that the database is in the way.
+type databaseError struct{ error }
+
+func (e databaseError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	switch {
+	case errors.As(err, new(databaseError)):
+		return exitDatabase
+	case errors.As(err, new(usageError)), errors.Is(err, store.ErrInvalid):
+		return exitUsage
+	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch):
+		return exitFailed
+	}
+	return exitDatabase
+}
+
+// databaseName is the daemon's rule.
+func databaseName() string {
+	if name := os.Getenv("USSDD_DATABASE"); name != "" {
+		return name
+	}
+	return store.DefaultName(os.Getenv("STATE_DIRECTORY"))
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "ussdctl works on ussdd's database: USSDD_DATABASE, or -database sqlite:PATH or mysql:DSN.\n\n")
+	rows := [][]string{}
+	for _, cmd := range commands {
+		rows = append(rows, []string{"ussdctl " + cmd.name + " " + cmd.args, cmd.does})
+	}
+	table(w, nil, rows)
+	fmt.Fprint(w, `
+-json prints JSON: amounts are kobo, times RFC 3339. `+"`ussdctl COMMAND -help`"+` lists a command's other flags.
+Lists mask the numbers of subscribers unless -full is given.
+Numbers of subscribers can be typed in any spelling, amounts in naira: 500, N1,500.50.
+Exit codes: 0 done, 1 not found, refused or violations found, 2 usage, 3 the database or its schema.
+`)
+}
