@@ -199,10 +199,17 @@ func (d *daemon) handle(ev *smpp.Event) {
 		Kind: kinds[ev.Op],
 		Key:  session.Key{SMSC: ev.Dialogue.SMSC, MSISDN: ev.Dialogue.MSISDN, ID: ev.Dialogue.ID},
 		Code: ev.Code, Text: ev.Text, Medium: ev.Medium(), Replier: ev, Err: ev.Err,
-		// Without an answer nobody knows whether the screen was shown: the
-		// subscriber's next input, or the idle timer, decides.
-		Gone: ev.Op == smpp.Refused && !errors.Is(ev.Err, smpp.ErrTimeout) && !errors.Is(ev.Err, smpp.ErrLinkLost),
+		Gone: ev.Op == smpp.Refused && over(ev.Err),
 	})
+}
+
+// over says whether a reply that failed leaves its dialogue without hope: the
+// SMSC refused it, or its time has passed. When the link was lost, is closing or
+// did not answer, nobody knows: the subscriber's next input, a restart or the
+// idle timer decides.
+func over(err error) bool {
+	var refusal *smpp.StatusError
+	return errors.As(err, &refusal) || errors.Is(err, smpp.ErrExpired)
 }
 
 // reload reads the menus and vendors again. If anything is wrong, the old ones
