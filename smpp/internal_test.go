@@ -1,6 +1,9 @@
 package smpp
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestSequenceNumbersWrap(t *testing.T) {
 	c := conn{sequence: 0x7FFFFFFD}
@@ -20,6 +23,21 @@ func TestMask(t *testing.T) {
 	} {
 		if got := mask(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
+
+// An SMSC that is away for days is still called, at the longest pause.
+func TestBackoffStaysWithinItsBounds(t *testing.T) {
+	for _, shortest := range []time.Duration{1, time.Second, 30 * time.Second, time.Minute} {
+		b := backoff{shortest: shortest, longest: time.Minute}
+		for range 10_000 {
+			if d := b.next(errClosedByPeer, 0); d <= 0 && shortest > 1 || d > time.Minute {
+				t.Fatalf("a pause of %s after %d failures from %s", d, b.failures, shortest)
+			}
+		}
+		if d := b.next(errClosedByPeer, 0); d < time.Minute/2 {
+			t.Errorf("a pause of %s at the end, from %s", d, shortest)
 		}
 	}
 }

@@ -333,9 +333,12 @@ func (b *backoff) next(err error, bound time.Duration) time.Duration {
 	if bound > b.longest {
 		b.failures = 0
 	}
-	d := b.longest
-	if shift := b.failures; shift < 30 {
-		d = min(d, b.shortest<<shift)
+	d := b.shortest
+	for range b.failures {
+		if d >= b.longest {
+			break
+		}
+		d = min(2*d, b.longest)
 	}
 	b.failures++
 	var refusal *StatusError

@@ -150,11 +150,11 @@ func (t Text) octets() int {
 	return t.Max
 }
 
-// next returns the session word of a reply to a PDU that carried word, in which
-// the End bit was not set: with it there is nobody to reply to.
-func (s *SessionTLV) next(word uint32, end bool) uint32 {
+// next returns the session word of the nth reply (from 1) to a PDU that carried
+// word, in which the End bit was not set: with it there is nobody to reply to.
+func (s *SessionTLV) next(word, n uint32, end bool) uint32 {
 	if step := s.Counter & -s.Counter; step != 0 {
-		word = word&^s.Counter | (word&s.Counter+step)&s.Counter
+		word = word&^s.Counter | (word&s.Counter+n*step)&s.Counter
 	}
 	if end {
 		word |= s.End

@@ -205,8 +205,24 @@ func (l *Link) deliver(c *conn, frame []byte) {
 	out, _ := Append(buf[:0], &ack) // an empty message_id is within all limits
 	l.send(c, ack.ID, out)
 	if e != nil {
+		if e.Op == Begin || e.Op == Release {
+			l.withdraw(e.Dialogue)
+		}
 		l.emit(e)
 	}
+}
+
+// withdraw drops the replies that still wait for an earlier dialogue of the same
+// name: the subscriber is not there any more, and the SMSC would show them in
+// the new one.
+func (l *Link) withdraw(d Dialogue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting() == 0 {
+		return
+	}
+	stale := l.takeWaiting(func(r *reply) bool { return r.event.Dialogue == d })
+	l.counts.withdrawn.Add(uint64(len(stale)))
 }
 
 // read makes an event of a deliver_sm or data_sm; the event is nil for one that
@@ -286,8 +302,11 @@ func (l *Link) tick(ctx context.Context, c *conn) error {
 // checkLife enforces the connection's time limits and sends an enquire_link if
 // one is due. It returns when to look again. Call with l.mu.
 func (l *Link) checkLife(ctx context.Context, c *conn, now time.Time) (next time.Time, err error) {
-	if l.state == Binding && ctx.Err() != nil {
+	if ctx.Err() != nil && l.state == Binding {
 		return now, ctx.Err()
+	}
+	if ctx.Err() != nil && l.state == Bound {
+		return now, nil // it ended a moment ago: the next tick says goodbye
 	}
 	if !c.deadline.IsZero() {
 		if !now.Before(c.deadline) {

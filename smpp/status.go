@@ -62,6 +62,7 @@ type Counters struct {
 	BindFailed map[pdu.Status]uint64 // refusals of a bind
 	Malformed  map[string]uint64     // PDUs that could not be used, by kind
 	Retried    uint64                // replies sent again after a temporary refusal
+	Withdrawn  uint64                // replies that waited until their dialogue was over
 	Unanswered uint64                // replies whose answer was lost with the link
 	Receipts   uint64                // delivery receipts, acknowledged and ignored
 	Reconnects uint64                // attempts to connect after the first
@@ -72,6 +73,7 @@ type counters struct {
 	in, out    [unknownCommand + 1]atomic.Uint64
 	events     [Refused + 1]atomic.Uint64
 	retried    atomic.Uint64
+	withdrawn  atomic.Uint64
 	unanswered atomic.Uint64
 	receipts   atomic.Uint64
 	reconnects atomic.Uint64
@@ -127,6 +129,7 @@ func (c *counters) snapshot() Counters {
 		Out:        commandCounts(&c.out),
 		Events:     make(map[Op]uint64),
 		Retried:    c.retried.Load(),
+		Withdrawn:  c.withdrawn.Load(),
 		Unanswered: c.unanswered.Load(),
 		Receipts:   c.receipts.Load(),
 		Reconnects: c.reconnects.Load(),

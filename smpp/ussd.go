@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
@@ -46,13 +47,19 @@ type Event struct {
 	Dialogue Dialogue
 	Code     string // service code that was dialled to, "*999#"
 	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
-	Err      error  // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
+	// Counter is what the PDU repeats of the counter in our last reply, if
+	// HasCounter: an SMSC that delivers an answer again delivers the same one.
+	// SMSCs that do not repeat it send anything, mostly always the same.
+	Counter    uint32
+	HasCounter bool
+	Err        error // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
 
 	link       *Link
 	source     endpoint // the subscriber as the SMSC writes it
 	dest       endpoint // the service as the SMSC writes it
 	session    uint32   // session word as received
 	hasSession bool
+	replies    uint32 // made of it so far; atomic
 }
 
 // endpoint is an Address that can be kept.
@@ -99,7 +106,7 @@ var (
 // StatusError says that the SMSC refused a submit_sm.
 type StatusError struct {
 	ID     pdu.ID      // the refusing PDU: submit_sm_resp or generic_nack
-	Status pdu.Status  // its command_status, never zero
+	Status pdu.Status  // its command_status; zero only in a generic_nack that has none
 	Class  StatusClass // what the link's profile makes of it
 }
 
@@ -180,7 +187,7 @@ func (e *Event) encode(text string, end bool) ([]byte, error) {
 	}
 	m.TLVs = m.TLVs.Append(p.OpTag, op)
 	if e.hasSession {
-		m.TLVs = p.Session.append(m.TLVs, p.Session.next(e.session, end))
+		m.TLVs = p.Session.append(m.TLVs, p.Session.next(e.session, atomic.AddUint32(&e.replies, 1), end))
 	}
 	return Append(nil, &m)
 }
@@ -228,6 +235,7 @@ func (l *Link) event(m *Message) (*Event, error) {
 				e.session = e.session<<8 | uint32(octet)
 			}
 			e.hasSession = true
+			e.Counter, e.HasCounter = e.session&p.Session.Counter, p.Session.Counter != 0
 			e.Dialogue.ID = fmt.Sprintf("%0*x", 2*p.Session.Length, e.session&p.Session.ID)
 			over = e.session&p.Session.End != 0
 		}
@@ -268,12 +276,16 @@ func (p *Profile) alphabet(dcs byte) Alphabet {
 	return p.OtherDCS
 }
 
+// minMSISDN is the length of the shortest number that can be a subscriber's;
+// what is shorter is a service.
+const minMSISDN = 5
+
 // msisdn returns a subscriber's number as E.164 digits. The type of number is
 // not asked: it is as often wrong as right.
 func (p *Profile) msisdn(number string) (string, bool) {
 	digits := strings.TrimPrefix(number, "+")
 	digits = strings.TrimPrefix(digits, "00")
-	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+	if len(digits) < minMSISDN || strings.Trim(digits, "0123456789") != "" {
 		return "", false
 	}
 	cc, n := p.CountryCode, p.NationalDigits

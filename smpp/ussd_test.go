@@ -95,7 +95,7 @@ func TestMSISDN(t *testing.T) {
 			"00447700900123":       "447700900123",
 			"+8005551234":          "8005551234", // ten digits, but said to be international
 			"12345678901234567890": "12345678901234567890",
-			"1":                    "1",
+			"12345":                "12345",
 		} {
 			m := begin()
 			m.Source = smpp.Address{TON: 0, NPI: 1, Digits: []byte(in)}
@@ -112,6 +112,84 @@ func TestMSISDN(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestShortSourceIsNoSubscriber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		for _, in := range []string{"", "1", "1234", "+123", "00123"} {
+			m := begin()
+			m.Source.Digits = []byte(in)
+			s.write(encode(t, &m))
+			s.expectStatus(pdu.DeliverSMRespID, 0x0A)
+		}
+		s.alive()
+		r.noEvent()
+	})
+}
+
+// Each reply counts on, also a second one to the same PDU, and an answer tells
+// which of them it repeats.
+func TestCounter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		e := r.begin(s)
+		if !e.HasCounter {
+			t.Error("a begin with session information has no counter")
+		}
+		for n, end := range []bool{false, false, true} {
+			if err := e.Reply("x", end, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			m := s.expectSubmit("x")
+			word, _ := m.TLVs.Get(0x1383)
+			if got, want := word[1]>>1, byte(n+1); got != want {
+				t.Errorf("reply %d has sequence %d", n+1, got)
+			}
+			s.answer(m, 0)
+		}
+		m := begin()
+		m.TLVs = tlvs(0x0501, "\x12", 0x1383, "\x2a\x06")
+		s.write(encode(t, &m))
+		s.expect(pdu.DeliverSMRespID)
+		if e := r.event(); !e.HasCounter || e.Counter != 6 {
+			t.Errorf("counter %d, %v", e.Counter, e.HasCounter)
+		}
+		m.TLVs = tlvs(0x0501, "\x12")
+		s.write(encode(t, &m))
+		s.expect(pdu.DeliverSMRespID)
+		if r.event().HasCounter {
+			t.Error("a PDU without session information has a counter")
+		}
+	})
+}
+
+// A reply that waits for a retry when the subscriber dials again is not shown in
+// the new dialogue, even if that has the name of the old one.
+func TestWaitingReplyIsWithdrawn(t *testing.T) {
+	for name, op := range map[string]string{"begin": "\x01", "release": "\x81"} {
+		inBubble(t, name, func(t *testing.T) {
+			r := start(t, nil)
+			s := r.bound()
+			r.mustReply(r.begin(s), "old", time.Minute)
+			s.answer(s.expectSubmit("old"), 0x58)
+			m := begin()
+			m.TLVs = tlvs(0x0501, op, 0x1383, "\x2a\x00")
+			s.write(encode(t, &m))
+			s.expect(pdu.DeliverSMRespID)
+			if e := r.event(); e.Op == smpp.Begin {
+				r.mustReply(e, "new", time.Minute)
+				s.answer(s.expectSubmit("new"), 0)
+			}
+			<-time.After(10 * time.Second)
+			s.alive()
+			if st := r.link.Status(); st.Counters.Withdrawn != 1 || st.Counters.Retried != 1 || st.InFlight+st.Queued != 0 {
+				t.Errorf("status %+v", st)
+			}
+		})
+	}
 }
 
 func TestAddressTooLong(t *testing.T) {

@@ -3,6 +3,7 @@ package smpp
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
@@ -238,9 +239,12 @@ func (l *Link) abandon(c *conn) (unknown int) {
 // refuse tells the handler that replies failed.
 func (l *Link) refuse(replies []*reply, err error) {
 	for _, r := range replies {
-		e := *r.event
-		e.Op, e.Text, e.Err = Refused, "", err
-		l.emit(&e)
+		e := &Event{
+			Op: Refused, Dialogue: r.event.Dialogue, Code: r.event.Code, Err: err,
+			link: l, source: r.event.source, dest: r.event.dest, session: r.event.session, hasSession: r.event.hasSession,
+			replies: atomic.LoadUint32(&r.event.replies),
+		}
+		l.emit(e)
 	}
 }
 
