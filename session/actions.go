@@ -63,18 +63,20 @@ type caller struct {
 }
 
 // act performs one effect within ctx and gives the outcome's name and the menu
-// input that tells of it. It never fails: what goes wrong is an outcome.
+// input that tells of it. It never fails: what goes wrong is an outcome. A
+// purchase that went wrong in a way that leaves it open is pending, never
+// refused: the subscriber must not be told to buy again what may still come.
 func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome string, in menus.Input) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("panic in an action", "session", c.session, "action", eff.Action,
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			outcome, in = refusal(eff.Action)
+			outcome, in = doubt(eff.Action)
 		}
 	}()
 	fail := func(err error) (string, menus.Input) {
 		e.log.Error("action", "session", c.session, "action", eff.Action, "err", err)
-		return refusal(eff.Action)
+		return doubt(eff.Action)
 	}
 	switch eff.Action {
 	case "balance":
@@ -99,7 +101,7 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 			// The visit counts the actions of the session, and is part of the
 			// stored state: a confirmation that is repeated, or read again
 			// after a restart, has the same key.
-			Key:     strconv.FormatInt(c.session, 10) + "." + strconv.Itoa(eff.Visit),
+			Key:     c.msisdn + "." + strconv.FormatInt(c.session, 10) + "." + strconv.Itoa(eff.Visit),
 			Session: c.session, MSISDN: c.msisdn, Recipient: eff.Args["to"].Text(),
 			Network: eff.Args["network"].Text(), Amount: eff.Args["amount"].Kobo(),
 		})
@@ -109,11 +111,11 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 		return r.Outcome, menus.Result(r.Outcome, r.Reason, map[string]menus.Value{"txn": menus.Text(r.Ref)}, nil)
 	case "status":
 		r, err := e.desk.Check(ctx, c.msisdn, eff.Args["txn"].Text())
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fail(err)
+		if errors.Is(err, ErrNotFound) {
+			return refusal(eff.Action)
 		}
 		if err != nil {
-			return refusal(eff.Action)
+			return fail(err)
 		}
 		if r.Outcome != delivered && r.Outcome != pending {
 			r.Outcome = declined // the money is back, whatever the way to it was
@@ -126,11 +128,20 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 // told is how a purchase's outcome is named in the history.
 var told = map[string]string{delivered: "OK", pending: "Pending", declined: "Refunded", notSent: "Refunded", unavailable: "Refunded"}
 
-// refusal is the result of an action that could not be performed.
+// refusal is the result of an action that was surely not performed.
 func refusal(action string) (string, menus.Input) {
 	outcome := unavailable
 	if action == "status" {
 		outcome = failed // to look, that is: the purchase goes on
 	}
 	return outcome, menus.Result(outcome, "", nil, nil)
+}
+
+// doubt is the result of an action of which nobody knows whether it was
+// performed.
+func doubt(action string) (string, menus.Input) {
+	if action == "purchase" {
+		return pending, menus.Result(pending, "", map[string]menus.Value{"txn": menus.Text("-")}, nil)
+	}
+	return refusal(action)
 }

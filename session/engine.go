@@ -65,8 +65,7 @@ type Engine struct {
 	live     atomic.Int64
 	swept    atomic.Int64 // unix nanoseconds of the last complete sweep, by Config.Now
 	draining atomic.Bool
-	slots    chan struct{} // one per effect or look-up in flight
-	flights  sync.WaitGroup
+	flights  flights // effects and look-ups
 	counts   counts
 }
 
@@ -74,18 +73,20 @@ type Engine struct {
 type subscriber struct{ smsc, msisdn string }
 
 type shard struct {
-	mu    sync.Mutex
-	live  map[subscriber]*dialogue
-	tombs map[Key]time.Time
+	mu      sync.Mutex
+	live    map[subscriber]*dialogue
+	tombs   map[Key]time.Time
+	looking map[Key]bool // being looked up in the store; true once the dialogue was released meanwhile
 }
 
 // dialogue is one live session. All fields are guarded by its shard's lock.
 type dialogue struct {
-	rec     Record
-	service *menus.Service // nil while the session is being looked up in the store
-	replier Replier
-	medium  menus.Medium
-	busy    bool // an effect or a look-up is in flight: no screen has been shown since the last input
+	rec      Record
+	service  *menus.Service
+	replier  Replier
+	medium   menus.Medium
+	busy     bool // an effect is in flight: no screen has been shown since the last input
+	checking bool // the store is being asked whether the session went on elsewhere
 }
 
 // New makes an engine over its parts.
@@ -119,8 +120,8 @@ func New(cfg Config, services Services, desk Desk, wallet Wallet, store Store) *
 	}
 	e := &Engine{
 		cfg: cfg, services: services, desk: desk, wallet: wallet, store: store, log: cfg.Log,
-		seed:  maphash.MakeSeed(),
-		slots: make(chan struct{}, cfg.MaxEffects),
+		seed:    maphash.MakeSeed(),
+		flights: flights{max: cfg.MaxEffects},
 	}
 	e.counts.ended = make([]atomic.Int64, len(Reasons))
 	e.swept.Store(cfg.Now().UnixNano())
@@ -128,6 +129,7 @@ func New(cfg Config, services Services, desk Desk, wallet Wallet, store Store) *
 	for i := range e.shards {
 		e.shards[i].live = make(map[subscriber]*dialogue)
 		e.shards[i].tombs = make(map[Key]time.Time)
+		e.shards[i].looking = make(map[Key]bool)
 	}
 	return e
 }
@@ -162,7 +164,7 @@ func (e *Engine) Handle(ev Event) {
 		e.input(sh, d, ev, at)
 	case Release:
 		if d == nil {
-			e.counts.late.Add(1)
+			e.release(sh, ev.Key, at)
 			return
 		}
 		e.end(sh, d, Released, at)
@@ -218,9 +220,8 @@ func (e *Engine) begin(sh *shard, old *dialogue, ev Event, at time.Time) {
 			Started: at, Last: at},
 		service: service, replier: ev.Replier, medium: ev.Medium,
 	}
-	delete(sh.tombs, ev.Key)
-	sh.live[ev.Key.subscriber()] = d
-	e.live.Add(1)
+	d.rec.Heard.hear(ev)
+	e.install(sh, d)
 	e.counts.begun.Add(1)
 	defer e.guard(sh, d)
 	e.log.Info("session begins", "session", d.rec.ID, "smsc", ev.Key.SMSC, "msisdn", mask(ev.Key.MSISDN), "service", service.Name())
@@ -237,27 +238,42 @@ func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 		e.resume(sh, ev, at)
 		return
 	}
-	if d.busy {
+	if d.busy || d.rec.Heard.repeats(ev) {
 		e.counts.repeated.Add(1)
 		return
 	}
+	e.answer(sh, d, ev, at)
+}
+
+// answer takes an input that is not a repetition. The shard is locked.
+func (e *Engine) answer(sh *shard, d *dialogue, ev Event, at time.Time) {
 	d.replier, d.medium = ev.Replier, ev.Medium
+	d.rec.Heard.hear(ev)
 	e.step(sh, d, menus.Answer(ev.Text), ev.Text, at)
 }
 
+// install makes d the live session of its subscriber. The shard is locked.
+func (e *Engine) install(sh *shard, d *dialogue) {
+	delete(sh.tombs, d.rec.Key)
+	sh.live[d.rec.Key.subscriber()] = d
+	e.live.Add(1)
+}
+
 // step takes the menu one input further and does what the turn says. typed is
-// what the subscriber typed, "" for a begin or a result. The shard is locked.
+// what the subscriber typed, "" for a begin or a result; at is when the
+// subscriber did something, which the time to the screen counts from. The shard
+// is locked.
 func (e *Engine) step(sh *shard, d *dialogue, in menus.Input, typed string, at time.Time) {
 	from := d.rec.State.Screen()
 	turn := d.service.Step(d.rec.State, in, menus.Env{Caller: d.rec.Key.MSISDN, Medium: d.medium})
 	d.rec.State = turn.State
 	d.rec.Steps++
-	d.rec.Last = at
+	now := e.cfg.Now()
+	d.rec.Last, d.rec.Heard.Acting = now, turn.Effect != nil
 	if turn.Secret && typed != "" {
 		typed = "****"
 	}
-	now := e.cfg.Now()
-	e.writer.step(d.rec, Step{Session: d.rec.ID, N: d.rec.Steps, At: at, Screen: from, Input: typed,
+	e.writer.step(d.rec, Step{Session: d.rec.ID, N: d.rec.Steps, At: now, Screen: from, Input: typed,
 		Shown: turn.State.Screen(), Took: now.Sub(at)})
 	e.counts.steps.Add(1)
 	if turn.Effect != nil {
@@ -268,11 +284,13 @@ func (e *Engine) step(sh *shard, d *dialogue, in menus.Input, typed string, at t
 	err := e.say(d, turn.Text, turn.End, at)
 	e.cfg.Observe("", "", e.cfg.Now().Sub(at))
 	switch {
+	case err != nil && e.draining.Load():
+		e.forget(sh, d) // the links are closing; the next start goes on with it
 	case err != nil:
 		e.log.Warn("screen not sent", "session", d.rec.ID, "screen", turn.State.Screen(), "err", err)
-		e.end(sh, d, Undeliverable, at)
+		e.end(sh, d, Undeliverable, now)
 	case turn.End:
-		e.end(sh, d, Reason(turn.EndReason), at)
+		e.end(sh, d, Reason(turn.EndReason), now)
 	}
 }
 
@@ -288,46 +306,39 @@ func (e *Engine) reply(r Replier, text string, end bool, deadline time.Time) err
 	return err
 }
 
-// end takes a dialogue out of the live ones. The shard is locked.
+// end ends a live session, if it is still live. The shard is locked.
 func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
-	sub := d.rec.Key.subscriber()
-	if sh.live[sub] != d {
+	if !e.forget(sh, d) {
 		return
 	}
-	delete(sh.live, sub)
 	sh.tombs[d.rec.Key] = at
-	e.live.Add(-1)
-	e.counts.end(reason)
-	if d.service == nil {
-		return // was never found in the store: there is no session to record
-	}
-	d.rec.Ended, d.rec.Reason = at, reason
-	e.writer.record(d.rec)
-	e.log.Info("session ends", "session", d.rec.ID, "reason", string(reason), "steps", d.rec.Steps,
-		"ms", at.Sub(d.rec.Started).Milliseconds())
+	e.record(d.rec, reason, at)
 }
 
-// fly runs f in a goroutine of its own, if there is room for one more.
-func (e *Engine) fly(f func()) bool {
-	select {
-	case e.slots <- struct{}{}:
-	default:
+// forget takes a session out of memory, as it is stored. The shard is locked.
+func (e *Engine) forget(sh *shard, d *dialogue) bool {
+	sub := d.rec.Key.subscriber()
+	if sh.live[sub] != d {
 		return false
 	}
-	e.flights.Add(1)
-	go func() {
-		defer e.flights.Done()
-		defer func() { <-e.slots }()
-		f()
-	}()
+	delete(sh.live, sub)
+	e.live.Add(-1)
 	return true
+}
+
+// record writes down that a session has ended.
+func (e *Engine) record(rec Record, reason Reason, at time.Time) {
+	e.counts.end(reason)
+	rec.Ended, rec.Reason = at, reason
+	e.writer.record(rec)
+	e.log.Info("session ends", "session", rec.ID, "reason", string(reason), "steps", rec.Steps, "ms", at.Sub(rec.Started).Milliseconds())
 }
 
 // perform carries an effect out in the background and steps the session with
 // its result, if the session is still there then. The shard is locked.
 func (e *Engine) perform(sh *shard, d *dialogue, eff menus.Effect, at time.Time) {
 	caller := caller{session: d.rec.ID, msisdn: d.rec.Key.MSISDN}
-	ok := e.fly(func() {
+	ok := e.flights.fly(func() {
 		began := e.cfg.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
 		outcome, result := e.act(ctx, caller, eff)
@@ -350,70 +361,134 @@ func (e *Engine) perform(sh *shard, d *dialogue, eff menus.Effect, at time.Time)
 	}
 }
 
-// resume looks for a session that this process does not hold. Meanwhile an
-// empty busy dialogue keeps its place. The shard is locked.
+// resume looks in the store for a session that this process does not hold, and
+// goes on with it. Meanwhile its key is in sh.looking, so that a repeated input
+// is not taken twice. The shard is locked.
 func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
-	if e.draining.Load() || e.live.Load() >= int64(e.cfg.MaxSessions) {
-		e.counts.overload.Add(1)
-		e.reply(ev.Replier, busyText, true, at.Add(e.cfg.Budget+replyGrace))
+	if _, looking := sh.looking[ev.Key]; looking {
+		e.counts.repeated.Add(1)
 		return
 	}
-	if other := sh.live[ev.Key.subscriber()]; other != nil {
-		e.end(sh, other, Replaced, at)
-	}
-	d := &dialogue{rec: Record{Key: ev.Key, Started: at, Last: at}, replier: ev.Replier, medium: ev.Medium, busy: true}
-	sh.live[ev.Key.subscriber()] = d
-	e.live.Add(1)
-	ok := e.fly(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
-		defer cancel()
-		rec, service, reason, err := e.find(ctx, ev.Key, at)
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		if sh.live[ev.Key.subscriber()] != d {
+	deadline := at.Add(e.cfg.Budget + replyGrace)
+	if e.draining.Load() || e.live.Load() >= int64(e.cfg.MaxSessions) || !e.look(sh, ev.Key, func(rec Record, service *menus.Service, reason Reason, released bool) {
+		if released {
+			sh.tombs[ev.Key] = at
+			e.record(rec, Released, at)
 			return
 		}
-		defer e.guard(sh, d)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			e.log.Error("session look-up", "smsc", ev.Key.SMSC, "msisdn", mask(ev.Key.MSISDN), "err", err)
+		live := sh.live[ev.Key.subscriber()]
+		switch {
+		case live != nil && (rec.ID == 0 || live.rec.Started.After(rec.Started)):
+			e.counts.late.Add(1) // the subscriber has moved on
+			return
+		case live != nil:
+			e.end(sh, live, Replaced, at)
 		}
-		d.rec, d.service, d.busy = rec, service, false
+		if reason == "" && rec.Heard.repeats(ev) && !rec.Heard.Acting {
+			// Its screen was on the way when the process died, and is not
+			// known any more. An action would be performed under its old key.
+			e.counts.repeated.Add(1)
+			reason = Expired
+		}
 		if reason != "" {
-			text := busyText
-			if service != nil {
-				text = service.Text("expired")
-			} else if s, ok := e.services.Match(ev.Code); ok {
-				text = s.Text("expired")
+			e.reply(ev.Replier, e.farewell(service, ev), true, deadline)
+			sh.tombs[ev.Key] = at
+			if rec.ID != 0 {
+				e.record(rec, reason, at)
+			} else {
+				e.counts.end(reason)
 			}
-			e.say(d, text, true, at)
-			e.end(sh, d, reason, at)
 			return
 		}
+		d := &dialogue{rec: rec, service: service}
+		e.install(sh, d)
 		e.counts.resumed.Add(1)
+		defer e.guard(sh, d)
 		e.log.Info("session resumes", "session", rec.ID, "smsc", ev.Key.SMSC, "msisdn", mask(ev.Key.MSISDN), "screen", rec.State.Screen())
-		e.step(sh, d, menus.Answer(ev.Text), ev.Text, at)
-	})
-	if !ok {
+		e.answer(sh, d, ev, at)
+	}) {
 		e.counts.overload.Add(1)
-		e.say(d, busyText, true, at)
-		e.end(sh, d, Undeliverable, at)
+		e.reply(ev.Replier, busyText, true, deadline)
 	}
 }
 
+// release ends the stored session of a dialogue that this process does not
+// hold, so that it does not stay open for ever. The shard is locked.
+func (e *Engine) release(sh *shard, key Key, at time.Time) {
+	_, ended := sh.tombs[key]
+	if _, looking := sh.looking[key]; looking {
+		sh.looking[key] = true
+		return
+	}
+	if ended || e.draining.Load() || !e.look(sh, key, func(rec Record, _ *menus.Service, _ Reason, _ bool) {
+		if rec.ID == 0 {
+			e.counts.late.Add(1)
+			return
+		}
+		e.record(rec, Released, at)
+	}) {
+		e.counts.late.Add(1)
+	}
+}
+
+// farewell is what is said to a dialogue that cannot go on.
+func (e *Engine) farewell(service *menus.Service, ev Event) string {
+	if service == nil {
+		service, _ = e.services.Match(ev.Code)
+	}
+	if service == nil {
+		return busyText
+	}
+	return service.Text("expired")
+}
+
+// look finds the stored session of a key in the background and gives it to
+// found, with the shard locked: the session (ID 0 if there is none), its
+// service, why it cannot go on ("" if it can), and whether the dialogue was
+// released meanwhile. It reports whether there was room for it.
+func (e *Engine) look(sh *shard, key Key, found func(Record, *menus.Service, Reason, bool)) bool {
+	ok := e.flights.fly(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
+		defer cancel()
+		rec, service, reason := e.find(ctx, key)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		released := sh.looking[key]
+		delete(sh.looking, key)
+		found(rec, service, reason, released && rec.ID != 0)
+	})
+	if ok {
+		sh.looking[key] = false
+	}
+	return ok
+}
+
 // find gives the stored session of key, and if it cannot go on the reason why.
-func (e *Engine) find(ctx context.Context, key Key, at time.Time) (Record, *menus.Service, Reason, error) {
+func (e *Engine) find(ctx context.Context, key Key) (rec Record, service *menus.Service, reason Reason) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("panic in a look-up", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			rec, service, reason = Record{}, nil, InternalError
+		}
+	}()
 	rec, err := e.store.Load(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return Record{}, nil, Expired
+	}
+	if err == nil {
+		service, err = e.services.Find(ctx, rec.Service, rec.Version)
+		if errors.Is(err, ErrNotFound) {
+			return rec, nil, VersionMissing
+		}
+	}
 	if err != nil {
-		return Record{Key: key}, nil, Expired, err
+		e.log.Error("session look-up", "smsc", key.SMSC, "msisdn", mask(key.MSISDN), "err", err)
+		return rec, nil, InternalError
 	}
-	service, err := e.services.Find(ctx, rec.Service, rec.Version)
-	switch {
-	case err != nil:
-		return rec, nil, VersionMissing, err
-	case at.Sub(rec.Last) > e.cfg.Idle, at.Sub(rec.Started) > e.cfg.MaxLength:
-		return rec, service, Expired, nil
+	if now := e.cfg.Now(); now.Sub(rec.Last) > e.cfg.Idle || now.Sub(rec.Started) > e.cfg.MaxLength {
+		return rec, service, Expired
 	}
-	return rec, service, "", nil
+	return rec, service, ""
 }
 
 // Sweep ends the sessions that are idle or too old at the given time, and
@@ -423,18 +498,13 @@ func (e *Engine) Sweep(at time.Time) {
 		sh := &e.shards[i]
 		sh.mu.Lock()
 		for _, d := range sh.live {
-			reason := Reason("")
 			switch {
+			case d.busy || d.checking: // its action's result comes within the budget
 			case at.Sub(d.rec.Started) > e.cfg.MaxLength:
-				reason = MaxLength
-			case !d.busy && at.Sub(d.rec.Last) > e.cfg.Idle:
-				reason = IdleTimeout
+				e.expire(sh, d, MaxLength, at)
+			case at.Sub(d.rec.Last) > e.cfg.Idle:
+				e.expire(sh, d, IdleTimeout, at)
 			}
-			if reason == "" || d.service == nil {
-				continue
-			}
-			e.say(d, d.service.Text("expired"), true, at)
-			e.end(sh, d, reason, at)
 		}
 		for key, since := range sh.tombs {
 			if at.Sub(since) > e.cfg.Tombstone {
@@ -444,6 +514,31 @@ func (e *Engine) Sweep(at time.Time) {
 		sh.mu.Unlock()
 	}
 	e.swept.Store(at.UnixNano())
+}
+
+// expire ends a session whose time is over, unless the store knows that it went
+// on in another process: then that one speaks to the subscriber. Without room
+// to ask, the next sweep does. The shard is locked.
+func (e *Engine) expire(sh *shard, d *dialogue, reason Reason, at time.Time) {
+	rec := d.rec
+	d.checking = e.flights.fly(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
+		defer cancel()
+		stored, err := e.store.Load(ctx, rec.Key)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		d.checking = false
+		if sh.live[rec.Key.subscriber()] != d || d.rec.Steps != rec.Steps {
+			return
+		}
+		defer e.guard(sh, d)
+		if err == nil && stored.ID == rec.ID && stored.Steps > rec.Steps {
+			e.forget(sh, d)
+			return
+		}
+		e.say(d, d.service.Text("expired"), true, at)
+		e.end(sh, d, reason, at)
+	})
 }
 
 // Swept is when the last complete sweep was: a time long ago means that the
@@ -457,25 +552,20 @@ var (
 	flushEvery = 100 * time.Millisecond
 )
 
-// Run sweeps and writes behind until ctx is done, then writes what is left.
-// The last write has Config.Budget to succeed.
+// Run sweeps and writes behind until ctx is done. What is not written then is
+// written by Flush. A store that hangs holds up the writing and not the sweep.
 func (e *Engine) Run(ctx context.Context) error {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() { e.writer.run(ctx) })
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	flush := time.NewTicker(flushEvery)
-	defer flush.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Budget)
-			defer cancel()
-			return e.Flush(last)
+			return nil
 		case <-sweep.C:
 			e.Sweep(e.cfg.Now())
-		case <-flush.C:
-			e.writer.tick(ctx)
-		case <-e.writer.full:
-			e.writer.tick(ctx)
 		}
 	}
 }
@@ -483,22 +573,13 @@ func (e *Engine) Run(ctx context.Context) error {
 // Flush writes everything that waits to be written.
 func (e *Engine) Flush(ctx context.Context) error { return e.writer.flush(ctx) }
 
-// Drain takes no new sessions any more and waits until no effect is in flight,
-// or ctx ends. Live sessions stay in the store, where the next process finds
-// them.
+// Drain takes no new sessions any more and waits until nothing is in flight, or
+// ctx ends. Live sessions are served on for as long as the links are up, so that
+// new actions may begin: call it again when the links are down. What is live
+// stays in the store, where the next process finds it.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.draining.Store(true)
-	done := make(chan struct{})
-	go func() {
-		e.flights.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return e.flights.wait(ctx)
 }
 
 // mask hides the middle of an MSISDN for a log.

@@ -44,7 +44,7 @@ screens:
       - {key: "0", label: Exit, goto: bye}
   confirm:
     kind: menu
-    text: "Pay {amount|naira}?"
+    text: "Pay {amount|naira}? {phone|local}"
     options:
       - {key: "1", label: "Yes", goto: buy}
   buy:
@@ -171,6 +171,9 @@ func (d *desk) keys() []string {
 	return keys
 }
 
+// oddNumber is one that the wallet will never take.
+const oddNumber = "2348039999999"
+
 type wallet struct {
 	mu     sync.Mutex
 	opened map[string]int
@@ -179,6 +182,9 @@ type wallet struct {
 func (w *wallet) Open(_ context.Context, msisdn string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if msisdn == oddNumber {
+		return session.ErrInvalid
+	}
 	if w.opened == nil {
 		w.opened = make(map[string]int)
 	}
@@ -211,6 +217,11 @@ func (m *memory) Save(_ context.Context, records []session.Record, steps []sessi
 		return m.err
 	}
 	for _, r := range records {
+		if r.Key.SMSC == "poison" {
+			return session.ErrInvalid
+		}
+	}
+	for _, r := range records {
 		if old, ok := m.records[r.ID]; ok && old.Steps > r.Steps {
 			continue
 		}
@@ -237,6 +248,12 @@ func (m *memory) Load(_ context.Context, key session.Key) (session.Record, error
 		}
 	}
 	return session.Record{}, session.ErrNotFound
+}
+
+func (m *memory) loaded() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loads
 }
 
 func (m *memory) only(t *testing.T) (session.Record, []session.Step) {
@@ -449,9 +466,10 @@ func TestTimers(t *testing.T) {
 	r.engine.Sweep(r.now())
 	p.sees(t, "Session expired.", true)
 	r.ended(session.IdleTimeout, 1)
+	loads := r.store.loaded()
 	r.send(session.Input, key("1"), "1", p)
 	p.dark(t) // the tombstone knows it
-	if r.store.loads != 0 {
+	if r.store.loaded() != loads {
 		t.Error("an input of an ended session was looked for in the store")
 	}
 
@@ -651,14 +669,26 @@ func TestSecretsReachNoSink(t *testing.T) {
 	}
 }
 
-func TestPanicInTheDeskIsAFailedActionOnly(t *testing.T) {
+// Nobody knows what a desk that panicked or failed has done: the subscriber must
+// not be told to try again.
+func TestDeskInTroubleIsPending(t *testing.T) {
+	r := newRig(t)
+	r.desk.err = errors.New("ledger away")
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Pay", false)
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Wait", false)
+}
+
+func TestPanicInTheDeskIsPending(t *testing.T) {
 	r := newRig(t)
 	r.desk.panics = true
 	p := r.dial(key("1"))
 	r.send(session.Input, key("1"), "1", p)
 	p.sees(t, "Pay", false)
 	r.send(session.Input, key("1"), "1", p)
-	p.sees(t, "Failed", true)
+	p.sees(t, "Wait", false)
 	r.dial(key("2"))
 }
 
@@ -739,7 +769,205 @@ func TestManySubscribersAtOnce(t *testing.T) {
 	if err := <-ran; err != nil {
 		t.Fatal(err)
 	}
+	r.flush()
 	if len(r.store.records) != n || len(slices.Compact(slices.Sorted(slices.Values(r.desk.keys())))) != n {
 		t.Errorf("%d sessions stored, %d orders", len(r.store.records), len(r.desk.keys()))
 	}
+}
+
+// counted sends an input that repeats the counter of our last reply, as a
+// gateway does.
+func (r *rig) counted(kind session.Kind, k session.Key, text string, counter uint32, p *phone) {
+	r.engine.Handle(session.Event{Kind: kind, Key: k, Code: "*999#", Text: text, Medium: wide{}, Replier: p, Counter: counter, HasCounter: true})
+}
+
+// A deliver_sm that comes twice is one answer, whatever screen it would meet.
+func TestAnswerDeliveredTwiceIsTakenOnce(t *testing.T) {
+	r := newRig(t)
+	p := newPhone()
+	r.counted(session.Begin, key("1"), "*999#", 0, p)
+	p.sees(t, "Shop", false)
+	r.counted(session.Input, key("1"), "1", 2, p)
+	p.sees(t, "Pay N100?", false)
+	r.counted(session.Input, key("1"), "1", 2, p)
+	p.dark(t)
+	if keys := r.desk.keys(); len(keys) != 0 {
+		t.Fatalf("bought without a confirmation: %q", keys)
+	}
+	r.counted(session.Input, key("1"), "1", 4, p)
+	p.sees(t, "Done", true)
+	if s := r.engine.Stats(); s.Repeated != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// The counter is stored: also after a restart the repeated answer is known.
+func TestAnswerDeliveredTwiceAroundARestart(t *testing.T) {
+	r := newRig(t)
+	p := newPhone()
+	r.counted(session.Begin, key("1"), "*999#", 0, p)
+	p.sees(t, "Shop", false)
+	r.counted(session.Input, key("1"), "1", 2, p)
+	p.sees(t, "Pay N100?", false)
+	r.flush()
+	again := newRigOn(t, r.store)
+	q := newPhone()
+	again.counted(session.Input, key("1"), "1", 2, q)
+	q.sees(t, "Session expired.", true)
+	if keys := again.desk.keys(); len(keys) != 0 {
+		t.Errorf("bought without a confirmation: %q", keys)
+	}
+}
+
+func TestGatewayThatDoesNotCountIsServed(t *testing.T) {
+	r := newRig(t)
+	p := newPhone()
+	r.counted(session.Begin, key("1"), "*999#", 0, p)
+	p.sees(t, "Shop", false)
+	r.counted(session.Input, key("1"), "1", 0, p)
+	p.sees(t, "Pay", false)
+	r.counted(session.Input, key("1"), "1", 0, p)
+	p.sees(t, "Done", true)
+}
+
+// What the store will never take costs itself, not everybody's persistence.
+func TestOddRowsDoNotHoldUpTheOthers(t *testing.T) {
+	r := newRig(t)
+	odd := session.Key{SMSC: "sim", MSISDN: oddNumber, ID: "1"}
+	poison := session.Key{SMSC: "poison", MSISDN: "2348030000003", ID: "1"}
+	r.dial(odd)
+	r.dial(poison)
+	r.dial(key("1"))
+	r.flush()
+	if len(r.store.records) != 2 || r.wallet.opened["2348030000001"] != 1 {
+		t.Errorf("stored %d sessions, opened %v", len(r.store.records), r.wallet.opened)
+	}
+	if s := r.engine.Stats(); s.DroppedRecords != 1 || s.Pending != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A late input of a dialogue that nobody knows does not disturb the live one.
+func TestStrayInputLeavesTheLiveSessionAlone(t *testing.T) {
+	r := newRig(t)
+	p := r.dial(key("2"))
+	q := newPhone()
+	r.send(session.Input, key("1"), "1", q)
+	r.settled()
+	q.dark(t)
+	r.send(session.Input, key("2"), "1", p)
+	p.sees(t, "Pay", false)
+}
+
+// settled waits until nothing is in flight, and leaves the engine open.
+func (r *rig) settled() {
+	r.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(10 * time.Second)
+	for r.engine.Stats().InFlight != 0 {
+		select {
+		case <-tick.C:
+		case <-limit:
+			r.t.Fatal("still in flight")
+		}
+	}
+}
+
+func TestReleaseAfterARestartEndsTheStoredSession(t *testing.T) {
+	r := newRig(t)
+	r.dial(key("1"))
+	r.flush()
+	again := newRigOn(t, r.store)
+	again.send(session.Release, key("1"), "", newPhone())
+	again.ended(session.Released, 1)
+	again.flush()
+	if rec, _ := again.store.only(t); rec.Reason != session.Released || rec.Ended.IsZero() {
+		t.Errorf("stored %+v", rec)
+	}
+	again.send(session.Release, key("9"), "", newPhone())
+	again.settled()
+	again.ended(session.Released, 1)
+}
+
+// The dialogue went on in another process: this one's copy goes without a word.
+func TestStaleCopyIsDroppedSilently(t *testing.T) {
+	r := newRig(t)
+	p := r.dial(key("1"))
+	r.flush()
+	other := newRigOn(t, r.store)
+	q := newPhone()
+	other.send(session.Input, key("1"), "1", q)
+	q.sees(t, "Pay", false)
+	other.flush()
+	r.clock.Store(61)
+	r.engine.Sweep(r.now())
+	r.settled()
+	p.dark(t)
+	if s := r.engine.Stats(); s.Live != 0 || s.Ended[session.IdleTimeout] != 0 {
+		t.Errorf("%+v", s)
+	}
+	other.send(session.Input, key("1"), "1", q)
+	q.sees(t, "Done", true)
+}
+
+// A session whose action runs is not too old, and its end has the time of its end.
+func TestSlowActionAndTheClock(t *testing.T) {
+	r := newRig(t)
+	r.desk.gate = make(chan struct{})
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Pay", false)
+	r.send(session.Input, key("1"), "1", p)
+	r.clock.Store(200)
+	r.engine.Sweep(r.now())
+	p.dark(t)
+	close(r.desk.gate)
+	p.sees(t, "Done", true)
+	r.ended(session.Completed, 1)
+	r.flush()
+	if rec, _ := r.store.only(t); rec.Ended.Sub(rec.Started) != 200*time.Second {
+		t.Errorf("lasted %s", rec.Ended.Sub(rec.Started))
+	}
+}
+
+// Draining goes on while live sessions begin new actions.
+func TestDrainUnderTraffic(t *testing.T) {
+	r := newRig(t)
+	const n = 50
+	phones := make([]*phone, n)
+	keys := make([]session.Key, n)
+	for i := range n {
+		keys[i] = session.Key{SMSC: "sim", MSISDN: fmt.Sprintf("23480300%05d", i), ID: "1"}
+		phones[i] = r.dial(keys[i])
+		r.send(session.Input, keys[i], "1", phones[i])
+		phones[i].sees(t, "Pay", false)
+	}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			r.send(session.Input, keys[i], "1", phones[i])
+			phones[i].sees(t, "Done", true)
+		})
+		wg.Go(r.settle)
+	}
+	wg.Wait()
+	r.ended(session.Completed, n)
+}
+
+// A screen that the closing links do not take leaves the session to the next start.
+func TestStopLeavesSessionsOpen(t *testing.T) {
+	r := newRig(t)
+	p := r.dial(key("1"))
+	r.settle()
+	p.err = errors.New("closed")
+	r.send(session.Input, key("1"), "1", p)
+	r.flush()
+	if rec, _ := r.store.only(t); !rec.Ended.IsZero() {
+		t.Errorf("stored %+v", rec)
+	}
+	again := newRigOn(t, r.store)
+	q := newPhone()
+	again.send(session.Input, key("1"), "1", q)
+	q.sees(t, "Done", true)
 }

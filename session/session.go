@@ -48,6 +48,12 @@ type Event struct {
 	Replier Replier      // how to answer; kept until the session ends
 	Gone    bool         // Refused: the dialogue is over
 	Err     error        // Refused: why
+
+	// Counter, if HasCounter, is what the gateway repeats of our last reply:
+	// the same one again is the same answer again. A gateway that has never
+	// moved it on in a dialogue is not taken at its word.
+	Counter    uint32
+	HasCounter bool
 }
 
 // Reason is why a session ended.
@@ -73,9 +79,15 @@ const (
 var Reasons = []Reason{Completed, TooManyErrors, TooManyInputs, Released, Replaced, IdleTimeout,
 	MaxLength, Undeliverable, Expired, VersionMissing, InternalError}
 
-// ErrNotFound is returned by a Store for a key that has no open session, and by
-// a Desk for a purchase that the subscriber does not have.
-var ErrNotFound = errors.New("session: not found")
+var (
+	// ErrNotFound is returned by a Store for a key that has no open session, by
+	// Services for a version that is nowhere, and by a Desk for a purchase that
+	// the subscriber does not have.
+	ErrNotFound = errors.New("session: not found")
+	// ErrInvalid is returned by a Store and a Wallet for what they will never
+	// take, however often it is tried.
+	ErrInvalid = errors.New("session: cannot be stored")
+)
 
 // Record is a session as it is stored: its newest state.
 type Record struct {
@@ -86,10 +98,31 @@ type Record struct {
 	Version string
 	State   menus.State
 	Steps   int // grows by one a step; an older record never overwrites a newer one
+	Heard   Heard
 	Started time.Time
 	Last    time.Time
 	Ended   time.Time // zero while the session is live
 	Reason  Reason    // "" while the session is live
+}
+
+// Heard is the counter of the last event that a session took, which tells a
+// repeated one.
+type Heard struct {
+	Counter uint32 `json:"counter,omitempty"`
+	Known   bool   `json:"known,omitempty"`  // there was a counter
+	Moves   bool   `json:"moves,omitempty"`  // the gateway has moved it on
+	Acting  bool   `json:"acting,omitempty"` // what was heard began an action that has not ended
+}
+
+// repeats says whether ev is the event that was heard last.
+func (h Heard) repeats(ev Event) bool {
+	return h.Known && h.Moves && ev.HasCounter && ev.Counter == h.Counter
+}
+
+// hear notes the counter of an event that is taken.
+func (h *Heard) hear(ev Event) {
+	h.Moves = h.Moves || h.Known && ev.HasCounter && ev.Counter != h.Counter
+	h.Counter, h.Known = ev.Counter, ev.HasCounter
 }
 
 // Step is one step of a session: what was typed at which screen, and which
@@ -116,7 +149,8 @@ type Store interface {
 type Services interface {
 	// Match gives the service that a dialled string belongs to.
 	Match(dialled string) (*menus.Service, bool)
-	// Find gives a service as it was in the given version.
+	// Find gives a service as it was in the given version. ErrNotFound if it is
+	// nowhere any more.
 	Find(ctx context.Context, name, version string) (*menus.Service, error)
 }
 
@@ -132,7 +166,7 @@ type Order struct {
 
 // Receipt is what a subscriber can be told of a purchase.
 type Receipt struct {
-	Ref       string // shown to the subscriber, "TXN-…"; "" if no purchase came to be
+	Ref       string // shown to the subscriber, "TXN-…"; "" if no purchase came to be. Of one whose fate is unknown (pending), it is the name that it has if it came to be
 	Outcome   string // delivered, declined, pending, not_sent, unavailable, insufficient
 	Reason    string // of a decline: bad_number, limit, or another
 	At        time.Time
@@ -144,8 +178,9 @@ type Receipt struct {
 
 // Desk sells. Safe for concurrent use.
 type Desk interface {
-	// Buy gives the outcome, or pending when ctx ends first: the purchase goes
-	// on. The same Order.Key is the same purchase.
+	// Buy gives the outcome, or pending when ctx ends first, or when nobody can
+	// tell: the purchase goes on. The same Order.Key is the same purchase. An
+	// error means that it is not even known what the purchase would be called.
 	Buy(ctx context.Context, o Order) (Receipt, error)
 	// Check tells how a purchase of this subscriber stands, waiting until ctx
 	// ends for one that is undecided. ErrNotFound if there is none.

@@ -2,17 +2,20 @@ package session
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 )
 
-// flushAt is how many waiting steps cause a write before the next tick.
-const flushAt = 512
+const (
+	flushAt     = 512              // how many waiting steps cause a write before the next tick
+	batchSteps  = 2000             // rows of one transaction: the money's transactions wait behind it
+	saveTimeout = 10 * time.Second // for one batch; a store that hangs is as good as away
+)
 
 // writer collects what is to be stored and writes it in batches. Its methods
-// may be called from any goroutine; flush from one at a time is enough, and
-// more do no harm.
+// may be called from any goroutine.
 type writer struct {
 	store  Store
 	wallet Wallet
@@ -25,8 +28,8 @@ type writer struct {
 	flushing sync.Mutex // one write at a time, so that batches keep their order
 
 	mu      sync.Mutex
-	records map[int64]Record // newest of each session
-	steps   []Step
+	records map[int64]Record    // newest of each session
+	steps   []Step              // oldest first
 	opens   map[string]struct{} // subscribers whose first dial this may be
 	retryAt time.Time           // after a failed write
 	backoff time.Duration
@@ -48,17 +51,14 @@ func (w *writer) open(msisdn string) {
 func (w *writer) record(r Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.records[r.ID] = r
+	w.put(r)
 }
 
 func (w *writer) step(r Record, s Step) {
 	w.mu.Lock()
-	w.records[r.ID] = r
-	if len(w.steps) >= w.max {
-		w.steps = append(w.steps[:0], w.steps[1:]...)
-		w.counts.droppedSteps.Add(1)
-	}
+	w.put(r)
 	w.steps = append(w.steps, s)
+	w.trim()
 	n := len(w.steps)
 	w.mu.Unlock()
 	if n >= flushAt {
@@ -69,13 +69,20 @@ func (w *writer) step(r Record, s Step) {
 	}
 }
 
-// tick writes, unless a failed write is too recent.
-func (w *writer) tick(ctx context.Context) {
-	w.mu.Lock()
-	wait := w.now().Before(w.retryAt)
-	w.mu.Unlock()
-	if !wait {
-		_ = w.flush(ctx) // logged and retried there
+// put keeps a record, if there is room for one more session. Call with w.mu.
+func (w *writer) put(r Record) {
+	if _, known := w.records[r.ID]; !known && len(w.records) >= w.max {
+		w.counts.droppedRecords.Add(1)
+		return
+	}
+	w.records[r.ID] = r
+}
+
+// trim drops the oldest steps beyond the limit. Call with w.mu.
+func (w *writer) trim() {
+	if over := len(w.steps) - w.max; over > 0 {
+		w.steps = w.steps[over:]
+		w.counts.droppedSteps.Add(int64(over))
 	}
 }
 
@@ -85,61 +92,143 @@ func (w *writer) pending() int {
 	return len(w.steps)
 }
 
-// flush writes everything collected so far. What could not be written stays
-// for the next time, behind what is newer.
+// run writes every flushEvery, and sooner when much waits, until ctx is done.
+func (w *writer) run(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-w.full:
+		}
+		w.mu.Lock()
+		wait := w.now().Before(w.retryAt)
+		w.mu.Unlock()
+		if !wait {
+			_ = w.flush(ctx) // logged and retried there
+		}
+	}
+}
+
+// batch is what one transaction writes.
+type batch struct {
+	records []Record
+	steps   []Step
+	opens   []string
+}
+
+func (b *batch) empty() bool { return len(b.records)+len(b.steps)+len(b.opens) == 0 }
+
+// take takes the next batch out of what waits.
+func (w *writer) take() batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b batch
+	for id, r := range w.records {
+		if len(b.records) == batchSteps {
+			break
+		}
+		b.records = append(b.records, r)
+		delete(w.records, id)
+	}
+	n := min(len(w.steps), batchSteps)
+	b.steps, w.steps = w.steps[:n:n], w.steps[n:]
+	for msisdn := range w.opens {
+		b.opens = append(b.opens, msisdn)
+	}
+	clear(w.opens)
+	return b
+}
+
+// putBack puts a batch that was not written behind what is newer.
+func (w *writer) putBack(b batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range b.records {
+		if _, newer := w.records[r.ID]; !newer {
+			w.put(r)
+		}
+	}
+	w.steps = append(b.steps, w.steps...)
+	w.trim()
+	for _, msisdn := range b.opens {
+		w.opens[msisdn] = struct{}{}
+	}
+}
+
+// flush writes everything collected so far. What could not be written stays for
+// the next time.
 func (w *writer) flush(ctx context.Context) error {
 	w.flushing.Lock()
 	defer w.flushing.Unlock()
-	w.mu.Lock()
-	records, steps, opens := w.records, w.steps, w.opens
-	if len(records) == 0 && len(steps) == 0 && len(opens) == 0 {
-		w.mu.Unlock()
-		return nil
-	}
-	w.records, w.steps, w.opens = make(map[int64]Record, len(records)), nil, make(map[string]struct{})
-	w.mu.Unlock()
-
-	err := w.write(ctx, records, steps, opens)
-
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err == nil {
-		w.retryAt, w.backoff = time.Time{}, 0
-		return nil
-	}
-	w.counts.writeErrors.Add(1)
-	w.backoff = min(max(2*w.backoff, 200*time.Millisecond), 5*time.Second)
-	w.retryAt = w.now().Add(w.backoff)
-	w.log.Error("writing sessions", "sessions", len(records), "steps", len(steps), "retry_in", w.backoff, "err", err)
-	for id, r := range records {
-		if _, newer := w.records[id]; !newer {
-			w.records[id] = r
+	for {
+		b := w.take()
+		if b.empty() {
+			return nil
 		}
-	}
-	w.steps = append(steps, w.steps...)
-	if over := len(w.steps) - w.max; over > 0 {
-		w.steps = w.steps[over:]
-		w.counts.droppedSteps.Add(int64(over))
-	}
-	for msisdn := range opens {
-		w.opens[msisdn] = struct{}{}
-	}
-	return err
-}
-
-func (w *writer) write(ctx context.Context, records map[int64]Record, steps []Step, opens map[string]struct{}) error {
-	for msisdn := range opens {
-		if err := w.wallet.Open(ctx, msisdn); err != nil {
+		rest, err := w.write(ctx, b)
+		w.mu.Lock()
+		if err == nil {
+			w.retryAt, w.backoff = time.Time{}, 0
+		} else {
+			w.backoff = min(max(2*w.backoff, 200*time.Millisecond), 5*time.Second)
+			w.retryAt = w.now().Add(w.backoff)
+		}
+		w.mu.Unlock()
+		if err != nil {
+			w.counts.writeErrors.Add(1)
+			w.log.Error("writing sessions", "sessions", len(rest.records), "steps", len(rest.steps), "retry_in", w.backoff.String(), "err", err)
+			w.putBack(rest)
 			return err
 		}
-		delete(opens, msisdn)
 	}
-	if len(records) == 0 && len(steps) == 0 {
-		return nil
+}
+
+// write writes a batch and gives what is still to be written of it. One row
+// that the store will never take costs itself, not the batch.
+func (w *writer) write(ctx context.Context, b batch) (rest batch, err error) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	rest = b
+	for len(rest.opens) > 0 {
+		switch err := w.wallet.Open(ctx, rest.opens[0]); {
+		case errors.Is(err, ErrInvalid):
+			w.log.Error("wallet not opened", "msisdn", mask(rest.opens[0]), "err", err)
+		case err != nil:
+			return rest, err
+		}
+		rest.opens = rest.opens[1:]
 	}
-	batch := make([]Record, 0, len(records))
-	for _, r := range records {
-		batch = append(batch, r)
+	if len(rest.records)+len(rest.steps) == 0 {
+		return batch{}, nil
 	}
-	return w.store.Save(ctx, batch, steps)
+	err = w.store.Save(ctx, rest.records, rest.steps)
+	if !errors.Is(err, ErrInvalid) {
+		return rest, err
+	}
+	for _, r := range rest.records {
+		if err := w.store.Save(ctx, []Record{r}, nil); errors.Is(err, ErrInvalid) {
+			w.drop("session", r.ID, err)
+		} else if err != nil {
+			return rest, err
+		}
+	}
+	rest.records = nil
+	for len(rest.steps) > 0 {
+		s := rest.steps[0]
+		if err := w.store.Save(ctx, nil, []Step{s}); errors.Is(err, ErrInvalid) {
+			w.drop("step", s.Session, err)
+		} else if err != nil {
+			return rest, err
+		}
+		rest.steps = rest.steps[1:]
+	}
+	return batch{}, nil
+}
+
+func (w *writer) drop(what string, session int64, err error) {
+	w.counts.droppedRecords.Add(1)
+	w.log.Error(what+" not stored", "session", session, "err", err)
 }
