@@ -363,12 +363,12 @@ codes: ["*1#"]
 start: main
 texts: {invalid: wrong, tries: too many, expired: gone, busy: busy}
 screens:
-  main: {kind: menu, text: Start, options: [{key: "1", label: Go on, set: {to: "{caller}"}, goto: confirm}]}
-  confirm: {kind: menu, text: "Sure?", options: [{key: "1", label: "Yes", goto: buy}, {key: "0", label: Back, goto: "@back"}]}
+  main: {kind: menu, text: Start, options: [{key: "1", label: Go on, set: {to: "{caller}", amount: N100}, goto: confirm}]}
+  confirm: {kind: menu, text: "{amount|naira} for {to|local}?", options: [{key: "1", label: "Yes", goto: buy}, {key: "0", label: Back, goto: "@back"}]}
   buy:
     kind: action
     do: purchase
-    with: {network: mtn, to: "{to}", amount: N100}
+    with: {network: mtn, to: "{to}", amount: "{amount}"}
     on: {delivered: bye, declined: bye, pending: pending, not_sent: bye, unavailable: bye, insufficient: bye}
   pending: {kind: menu, text: "Wait for {txn}", options: [{key: "1", label: Wait, goto: waiting}, {key: "0", label: Back, goto: "@back"}]}
   waiting: {kind: menu, text: Waiting, options: [{key: "0", label: Back, goto: "@back"}]}

@@ -7,7 +7,8 @@
 //     that the program can perform ([ActionSpec]) and against the narrowest
 //     [Medium] that they will be shown on, and compiles them. A catalogue that
 //     loads has no screen without a way out, no variable that may be unset where
-//     it is shown, and no text that is too long in its worst case.
+//     it is shown, no text that is too long in its worst case, and no way to a
+//     purchase but from a menu that shows its amount and its recipient.
 //  2. A subscriber dials. [Catalogue.Match] finds the service, and
 //     [Service.Step] with [Start] gives the first [Turn]: a text to show, and the
 //     [State] to keep until the subscriber answers.

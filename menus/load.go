@@ -38,7 +38,9 @@ type ActionSpec struct {
 	Lists    map[string]map[string]Var // lists that its result brings: name → fields of a row
 	Outcomes []string                  // how it can end; a service has a branch for each
 	Reasons  map[string][]string       // outcome → reasons that a branch may tell apart
-	Final    bool                      // once done there is no way back to what led to it
+	// Final says that once done there is no way back to what led to it. If it takes
+	// money, too, only a menu that shows its amount and its number can lead to it.
+	Final bool
 }
 
 // Var is a variable that an action sets, or a field of a list's row.
@@ -126,9 +128,9 @@ type Catalogue struct {
 	codes    map[string]*Service // code without its '#'
 }
 
-// Load reads and compiles every *.yaml of fsys. If any of them has a mistake it
-// returns [Problems], all there are; other errors are a directory that cannot be
-// read and Options that contradict themselves.
+// Load reads and compiles every *.yaml of fsys. If any of them has a mistake, or
+// there is a *.yml, it returns [Problems], all there are; other errors are a
+// directory that cannot be read and Options that contradict themselves.
 func Load(fsys fs.FS, opt Options) (*Catalogue, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
@@ -138,16 +140,20 @@ func Load(fsys fs.FS, opt Options) (*Catalogue, error) {
 		return nil, fmt.Errorf("list services: %w", err)
 	}
 	var files []string
+	var problems Problems
 	for _, entry := range entries {
-		if strings.HasSuffix(entry.Name(), ".yaml") && !entry.IsDir() {
-			files = append(files, entry.Name())
+		switch name := entry.Name(); {
+		case entry.IsDir():
+		case strings.HasSuffix(name, ".yaml"):
+			files = append(files, name)
+		case strings.HasSuffix(name, ".yml"):
+			problems = append(problems, Problem{File: name, Text: "name it .yaml"})
 		}
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && len(problems) == 0 {
 		return nil, errors.New("list services: no *.yaml file")
 	}
 	c := &Catalogue{codes: map[string]*Service{}}
-	var problems Problems
 	names, codes := map[string]string{}, map[string]string{} // → file
 	for _, file := range files {
 		source, err := fs.ReadFile(fsys, file)

@@ -61,6 +61,7 @@ func TestProblemsOfTwoFiles(t *testing.T) {
 		"b.yaml":     {Data: []byte(other)},
 		"a.yaml":     {Data: []byte(strings.Replace(shop, "goto: bye", "goto: by", 1))},
 		"folder":     {Mode: fs.ModeDir},
+		"c.yml":      {Data: []byte(shop)},
 		"notes.txt":  {Data: []byte("not a service")},
 		"big.yaml":   {Data: []byte(shop + strings.Repeat("#\n", 1<<17))},
 		"d.yaml/sub": {Data: []byte("x")},
@@ -70,6 +71,7 @@ func TestProblemsOfTwoFiles(t *testing.T) {
 		`b.yaml:1: service "shop" is in a.yaml already`,
 		`b.yaml:2: code "*777*1#" is in a.yaml already`,
 		`big.yaml: the file is longer than 262144 bytes`,
+		`c.yml: name it .yaml`,
 	}
 	if err == nil || err.Error() != strings.Join(want, "\n") {
 		t.Errorf("got\n%v\nwant\n%s", err, strings.Join(want, "\n"))
@@ -81,6 +83,9 @@ func TestProblemsOfTwoFiles(t *testing.T) {
 
 func TestNothingToLoad(t *testing.T) {
 	if _, err := menus.Load(fstest.MapFS{}, options); err == nil || err.Error() != "list services: no *.yaml file" {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := menus.Load(fstest.MapFS{"a.yml": {}}, options); err == nil || err.Error() != "a.yml: name it .yaml" {
 		t.Errorf("error is %v", err)
 	}
 	dir := t.TempDir()

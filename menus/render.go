@@ -1,6 +1,7 @@
 package menus
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -40,6 +41,11 @@ func (t template) append(b []byte, values scope, widest int) ([]byte, bool) {
 		b = v.appendShown(b, seg.filter, min(seg.width, widest))
 	}
 	return b, true
+}
+
+// shows reports whether a variable is among the placeholders.
+func (t template) shows(name string) bool {
+	return name != "" && slices.ContainsFunc(t, func(seg segment) bool { return seg.name == name })
 }
 
 // appendWidest appends the text as long as its values can make it.

@@ -1,14 +1,18 @@
 package menus
 
 import (
+	"maps"
+	"slices"
 	"strings"
 )
 
 // routes checks what follows from all screens together: that each can be reached
-// and left, and has its variables and lists however it was reached.
+// and left, has its variables and lists however it was reached, and takes no money
+// that was not confirmed.
 func (b *builder) routes() {
 	b.listsArrive()
 	b.actionLoops()
+	b.confirmations()
 	if b.service.start == nil {
 		return
 	}
@@ -121,6 +125,29 @@ func (b *builder) listsArrive() {
 		}
 		if _, ok := e.lists[e.to.list.of]; !ok {
 			b.fail(e.at, "screen "+quote(e.to.name)+" shows the list "+quote(e.to.list.of)+", which is not given on this way")
+		}
+	}
+}
+
+// confirmations reports every way to a final action that takes money, unless it
+// comes from a menu that shows the amount and the number as the action gets them.
+func (b *builder) confirmations() {
+	for _, e := range b.edges {
+		do := e.to.action
+		if do == nil || !do.final {
+			continue
+		}
+		params := b.opt.Actions[do.name].Params
+		if !slices.Contains(slices.Collect(maps.Values(params)), TypeMoney) {
+			continue
+		}
+		for _, p := range do.params {
+			if t := params[p.name]; t != TypeMoney && t != TypeMSISDN {
+				continue
+			}
+			if e.from.kind != menuKind || !e.from.text.shows(p.from) || sets(&e, p.from) {
+				b.fail(e.at, "screen "+quote(e.to.name)+" takes money: only a menu may lead there that shows the variable of "+quote(p.name)+", and leaves it as it is")
+			}
 		}
 	}
 }

@@ -286,7 +286,8 @@ func readNotFound(v value) notFound {
 
 // operationKind is what differs between the operations of a vendor.
 type operationKind struct {
-	names    []string // placeholders that have a meaning
+	names    []string // placeholders that have a meaning, and
+	needs    []string // those without which a call would be about nothing or anything
 	methods  []string
 	thens    []string           // what rules can say, and
 	verdicts map[string]verdict // what it means
@@ -295,6 +296,7 @@ type operationKind struct {
 var (
 	vendOperation = operationKind{
 		names:   []string{"phone", "amount", "reference", "network"},
+		needs:   []string{"phone", "amount", "reference"},
 		methods: []string{"POST", "PUT", "GET"},
 		thens:   []string{"delivered", "declined", "pending"},
 		verdicts: map[string]verdict{
@@ -305,6 +307,7 @@ var (
 	}
 	queryOperation = operationKind{
 		names:   []string{"phone", "amount", "reference", "network", "vendor_ref"},
+		needs:   []string{"reference"},
 		methods: []string{"GET", "POST"},
 		thens:   []string{"delivered", "failed", "pending", "not_found"},
 		verdicts: map[string]verdict{
@@ -322,6 +325,7 @@ func readOperation(v value, kind operationKind) operation {
 	if !ok {
 		return op
 	}
+	found := len(*v.problems)
 	if f, ok := o.need("method"); ok {
 		op.method, _ = f.oneOf(kind.methods...)
 	}
@@ -355,6 +359,13 @@ func readOperation(v value, kind operationKind) operation {
 	case op.method != "GET" && op.method != "" && !isJSON && !isForm:
 		v.problem("%s needs a body: json or form", op.method)
 	}
+	if len(*v.problems) == found { // else what is missing may stand where the problem is
+		for _, name := range kind.needs {
+			if !op.carries(name) {
+				v.problem("{%s} stands nowhere in the request", name)
+			}
+		}
+	}
 	if f, ok := o.need("rules"); ok {
 		op.rules = readRules(f, kind)
 	}
@@ -362,6 +373,12 @@ func readOperation(v value, kind operationKind) operation {
 		op.fields = readFields(f)
 	}
 	return op
+}
+
+// carries reports whether the placeholder stands anywhere in the call.
+func (op operation) carries(name string) bool {
+	return op.path.has(name) || op.json != nil && op.json.has(name) ||
+		slices.ContainsFunc(slices.Concat(op.params, op.headers, op.form), func(p pair) bool { return p.value.has(name) })
 }
 
 func readPath(v value, names []string) template {

@@ -46,7 +46,7 @@
 //	  path: /topups/{reference}
 //	  params: {country: NG}               # of the URL
 //	  headers: {X-Reference: "{reference}"}
-//	  json: {to: "{phone|intl}"}          # or form: {to: "{phone|local}"}
+//	  json: {to: "{phone|intl}", kobo: "{amount|kobo|number}"}   # or form: {to: "{phone|local}"}
 //	  rules:                              # the first that matches decides; none: pending
 //	    - {status: 200, json: {state: [DONE, PAID]}, then: delivered}
 //	    - {status: 4xx, json: {error.code: E7}, then: declined, reason: bad_number, final: true}
@@ -64,12 +64,12 @@
 // +2348031234567, {amount|naira} 100 or 99.50, {amount|decimal} 100.00, {amount|kobo} 10000,
 // {reference}, {network} for the vendor's own code, and {vendor_ref} in queries. A filter
 // |number at the end makes a value that stands alone in JSON a number. Braces are written twice to
-// be braces.
+// be braces. A vend must carry {phone}, {amount} and {reference} somewhere, a query {reference}.
 //
 // All conditions of a rule must hold. Under json, paths have dots, and indexes into lists; scalars
 // are compared as text, so that 200 and "200" are equal, null equals null only, and a path that
 // leads nowhere matches nothing. Load refuses a rule that would settle a sale by a bare status; only
-// a 4xx that is refused before anything is executed can decline by itself.
+// 400, 401, 403, 404, 405, 413, 415 and 422 can decline by themselves.
 //
 // routes.yaml:
 //

@@ -48,8 +48,8 @@ type Set struct {
 	vendors  map[string]*vendor
 }
 
-// Load reads every *.yaml in the root of fsys: one file per vendor, and routes.yaml. The error is
-// a Problems with everything that is wrong, and then there is no set.
+// Load reads every *.yaml in the root of fsys: one file per vendor, and routes.yaml. A *.yml is a
+// problem. The error is a Problems with everything that is wrong, and then there is no set.
 func Load(fsys fs.FS, opt Options) (*Set, error) {
 	if opt.Budget <= 0 {
 		opt.Budget = defaultBudget
@@ -64,10 +64,18 @@ func Load(fsys fs.FS, opt Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	misnamed, err := fs.Glob(fsys, "*.yml")
+	if err != nil {
+		return nil, err
+	}
 	l := loader{opt: opt, complete: true, set: &Set{routes: map[string][]*Endpoint{}, vendors: map[string]*vendor{}}}
 	var routes []route
 	if root, ok := parseFile(fsys, routesFile, &l.problems); ok {
 		l.set.networks, routes = readRoutes(root)
+	}
+	for _, name := range misnamed {
+		l.problems = append(l.problems, Problem{File: name, Text: "name it .yaml"})
+		l.complete = false
 	}
 	for _, name := range names {
 		if name != routesFile {

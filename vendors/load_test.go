@@ -25,7 +25,7 @@ networks: {mtn: {code: MTN}}
 vend:
   method: POST
   path: /topups
-  json: {to: "{phone|intl}", ref: "{reference}"}
+  json: {to: "{phone|intl}", kobo: "{amount|kobo}", ref: "{reference}"}
   rules:
     - {status: 200, json: {state: DONE}, then: delivered}
     - {json: {state: WORKING}, then: pending}
@@ -167,10 +167,11 @@ func TestProblemsOfASet(t *testing.T) {
 		{"no routes", files("acme.yaml", acme), "routes.yaml: open routes.yaml: file does not exist"},
 		{"a vendor twice", files("acme.yaml", acme, "b.yaml", acme, "routes.yaml", routes), `b.yaml:1: vendor: vendor "acme" is there twice`},
 		{"too large", files("acme.yaml", acme, "b.yaml", strings.Repeat("#", 1<<20+1), "routes.yaml", routes), "b.yaml: the file is larger than 1048576 bytes"},
+		{"a .yml", files("acme.yml", acme, "routes.yaml", routes), "acme.yml: name it .yaml"},
 		{"several", files("acme.yaml", strings.Replace(acme, "auth: none", "auth: some", 1), "b.yaml", "x", "routes.yaml", strings.Replace(routes, "N50,", "50,", 1)),
 			`acme.yaml:3: auth: must be none, or a mapping with header, bearer or basic
 b.yaml:1: must be a mapping
-routes.yaml:2: networks.mtn.min: must be an amount of naira like N50 or "N1,000"`},
+routes.yaml:2: networks.mtn.min: must be an amount of whole naira like N50 or "N1,000"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := vendors.Load(test.files, vendors.Options{}); err == nil || err.Error() != test.want {

@@ -167,6 +167,11 @@ func (t template) write(v *values) (string, error) {
 	return b.String(), nil
 }
 
+// has reports whether the placeholder stands in the text.
+func (t template) has(name string) bool {
+	return slices.ContainsFunc(t, func(p part) bool { return p.name == name })
+}
+
 // writePath gives a URL path. A value can be no more than a part of one segment: it cannot be
 // empty, add a segment, climb, or begin a query.
 func (t template) writePath(v *values) (string, error) {
@@ -240,6 +245,11 @@ type tree struct {
 	items   []tree   // of an object or a list
 	text    template // of a string
 	literal string   // a number, true, false or null, as JSON
+}
+
+// has reports whether the placeholder stands anywhere in the value.
+func (t tree) has(name string) bool {
+	return t.text.has(name) || slices.ContainsFunc(t.items, func(item tree) bool { return item.has(name) })
 }
 
 // readTree takes a JSON body from its YAML.

@@ -3,6 +3,7 @@ package vendors
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -97,6 +98,12 @@ func TestFields(t *testing.T) {
 		{`{"a":"V-1","b":"V-2","cost":97}`, false, "V-1", 97_00},
 		{`{"a":"","b":"V-2","cost":"1,097.50"}`, false, "V-2", 1097_50},
 		{`{"a":null,"b":7,"cost":"9750"}`, true, "7", 97_50},
+		{`{"cost":"1,009,750"}`, true, "", 10_097_50},
+		{`{"cost":"97,00"}`, false, "", 0},
+		{`{"cost":"97,50"}`, true, "", 0},
+		{`{"cost":"0,097"}`, false, "", 0},
+		{`{"cost":"1097,000.50"}`, false, "", 0},
+		{`{"cost":"1,097.5,0"}`, false, "", 0},
 		{`{"a":{},"b":[],"cost":97.5}`, true, "", 0},
 		{`{"a":"` + strings.Repeat("x", 101) + `","cost":true}`, false, "", 0},
 		{`{"a":"V\r\n1","cost":null}`, false, "", 0},
@@ -110,6 +117,34 @@ func TestFields(t *testing.T) {
 		f.kobo = test.kobo
 		if ref, cost := f.ref(doc), f.charged(doc); ref != test.ref || cost != test.cost {
 			t.Errorf("%s: got %q, %d", test.body, ref, cost)
+		}
+	}
+}
+
+func TestMoney(t *testing.T) {
+	for text, want := range map[string]int64{
+		"N50": 50_00, "N50000": 50_000_00, "N50,000": 50_000_00, "N1,234,567": 1_234_567_00, "N50.00": 50_00,
+		"N50,00": 0, "N5,0000": 0, "N5000,000": 0, "N,500": 0, "N0,500": 0, "N1,,000": 0, "N500,": 0, "N99.50": 0, "N0": 0, "N": 0, "50": 0,
+	} {
+		root, problems := readYAML(t, `"`+text+`"`)
+		if got, ok := root.money(); got != want || ok != (want > 0) || ok != (len(*problems) == 0) {
+			t.Errorf("%s: got %d, %v", text, got, *problems)
+		}
+	}
+}
+
+// Only statuses of which we know that nothing was executed can decline without the vendor's words.
+func TestBareStatus(t *testing.T) {
+	for status := 100; status < 600; status++ {
+		root, problems := readYAML(t, fmt.Sprintf("[{json: {a: b}, then: delivered}, {status: [401, %d], then: declined}]", status))
+		readRules(root, vendOperation)
+		var want bool
+		switch status {
+		case 400, 401, 403, 404, 405, 413, 415, 422:
+			want = true
+		}
+		if got := len(*problems) == 0; got != want {
+			t.Errorf("%d: loads %t, want %t", status, got, want)
 		}
 	}
 }

@@ -1,9 +1,21 @@
 package vendors
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
+
+var grouped = regexp.MustCompile(`^[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?$`)
+
+// ungroup takes the commas out of an amount like 1,000.50. Commas that make no groups of three
+// stay, so that no amount is read out of them: "97,00" is not 9,700.
+func ungroup(s string) string {
+	if grouped.MatchString(s) {
+		return strings.ReplaceAll(s, ",", "")
+	}
+	return s
+}
 
 // parseNaira reads a plain decimal number of naira into kobo, exactly. Zeros after the second
 // decimal are allowed ("97.0000"), fractions of a kobo, signs and exponents are not.

@@ -193,12 +193,11 @@ func (f fields) ref(doc any) string {
 
 // charged gives the cost in kobo, 0 if it is missing or is not an amount.
 func (f fields) charged(doc any) int64 {
-	s := strings.ReplaceAll(text(f.cost, doc), ",", "")
 	parse := parseNaira
 	if f.kobo {
 		parse = parseKobo
 	}
-	kobo, _ := parse(s)
+	kobo, _ := parse(ungroup(text(f.cost, doc)))
 	return kobo
 }
 
@@ -222,8 +221,8 @@ func readRules(v value, kind operationKind) []rule {
 }
 
 // readRule reads one rule, and refuses those that would decide about money on too little: what
-// settles a sale must stand in the vendor's own words, in the body. A bare 4xx can decline, for
-// it is refused before it is executed; see definite.
+// settles a sale must stand in the vendor's own words, in the body. By a status alone only one of
+// refusals can decline.
 func readRule(o object, kind operationKind) rule {
 	var r rule
 	if f, ok := o.has("status"); ok {
@@ -268,11 +267,13 @@ func readRule(o object, kind operationKind) rule {
 	return r
 }
 
-// definite reports whether all statuses of the span say that the request was refused before it
-// was executed. 408, 409 and 425 may come from a request that is, or was, at work.
-func (s span) definite() bool {
-	return s.low >= 400 && s.high <= 499 && !s.has(408) && !s.has(409) && !s.has(425)
-}
+// refusals are the statuses that say by themselves that a request was refused before it was
+// executed. Others may come from one that is, or was, at work: 409 and 425, and what a proxy says
+// of the vendor behind it, like 408, 429 and 499.
+var refusals = []int{400, 401, 403, 404, 405, 413, 415, 422}
+
+// definite reports whether the span is one of refusals.
+func (s span) definite() bool { return s.low == s.high && slices.Contains(refusals, s.low) }
 
 func readStatus(v value) []span {
 	items, _ := v.some()

@@ -61,13 +61,13 @@ networks: {mtn: {code: MTN}}
 vend:
   method: POST
   path: /topups
-  json: {to: "{phone|intl}", ref: "{reference}"}
+  json: {to: "{phone|intl}", kobo: "{amount|kobo}", ref: "{reference}"}
   rules: [{json: {state: DONE}, then: delivered}]
   fields: {message: text}
 query:
   method: GET
   path: /topups/{vendor_ref}
-  headers: {X-Ref: "{vendor_ref}"}
+  headers: {X-Ref: "{vendor_ref}", X-Own: "{reference}"}
   rules: [{json: {state: DONE}, then: delivered}]
 `
 

@@ -330,8 +330,8 @@ func TestRedirect(t *testing.T) {
 // net/http sends a request a second time when a kept connection dies under it, if the request is
 // a GET or carries an Idempotency-Key. A vend must not be sent twice.
 func TestSentOnce(t *testing.T) {
-	get := strings.Replace(acme, "  method: POST\n  path: /topups\n  json: {to: \"{phone|intl}\", ref: \"{reference}\"}\n",
-		"  method: GET\n  path: /topups/buy\n  params: {ref: \"{reference}\"}\n  headers: {X-Idempotency-Key: \"{reference}\"}\n", 1)
+	get := strings.Replace(acme, "  method: POST\n  path: /topups\n  json: {to: \"{phone|intl}\", kobo: \"{amount|kobo}\", ref: \"{reference}\"}\n",
+		"  method: GET\n  path: /topups/buy\n  params: {to: \"{phone|intl}\", kobo: \"{amount|kobo}\", ref: \"{reference}\"}\n  headers: {X-Idempotency-Key: \"{reference}\"}\n", 1)
 	post := strings.Replace(acme, "  path: /topups\n", "  path: /topups\n  headers: {Idempotency-Key: \"{reference}\"}\n", 1)
 	for name, text := range map[string]string{"GET": get, "POST": post} {
 		t.Run(name, func(t *testing.T) {

@@ -232,16 +232,16 @@ func (v value) duration(low, high time.Duration) (time.Duration, bool) {
 	return d, true
 }
 
-// money reads an amount as people write it: N50, N1,000 or N99.50. The result is in kobo.
+// money reads an amount of whole naira as people write it: N50 or N1,000. The result is in kobo.
 func (v value) money() (int64, bool) {
 	s, ok := v.text()
 	if !ok {
 		return 0, false
 	}
 	naira, hasN := strings.CutPrefix(s, "N")
-	kobo, ok := parseNaira(strings.ReplaceAll(naira, ",", ""))
-	if !hasN || !ok || kobo == 0 {
-		v.problem(`must be an amount of naira like N50 or "N1,000"`)
+	kobo, ok := parseNaira(ungroup(naira))
+	if !hasN || !ok || kobo == 0 || kobo%100 != 0 {
+		v.problem(`must be an amount of whole naira like N50 or "N1,000"`)
 		return 0, false
 	}
 	return kobo, true
