@@ -48,9 +48,9 @@ type engine struct {
 	// column is any of the key's columns.
 	keepOld func(column string) string
 	// keepNewer ends an INSERT into sessions that overwrites columns of a row
-	// that is there only if the given one is newer: has more steps, or as many
-	// and the one there has not ended. columns do not hold steps and ended_at,
-	// which are always set.
+	// that is there only if the given one is of the same dialogue and newer: has
+	// more steps, or as many and the one there has not ended. columns do not
+	// hold steps and ended_at, which are always set.
 	keepNewer func(columns []string) string
 }
 
@@ -74,8 +74,9 @@ var sqliteEngine = &engine{
 		for _, c := range columns {
 			fmt.Fprintf(&b, "%[1]s = excluded.%[1]s, ", c)
 		}
-		b.WriteString("ended_at = excluded.ended_at, steps = excluded.steps WHERE excluded.steps > sessions.steps" +
-			" OR (excluded.steps = sessions.steps AND sessions.ended_at = 0)")
+		b.WriteString("ended_at = excluded.ended_at, steps = excluded.steps" +
+			" WHERE (excluded.msisdn, excluded.smsc, excluded.dialogue) = (sessions.msisdn, sessions.smsc, sessions.dialogue)" +
+			" AND (excluded.steps > sessions.steps OR (excluded.steps = sessions.steps AND sessions.ended_at = 0))")
 		return b.String()
 	},
 }
@@ -103,7 +104,10 @@ var mysqlEngine = &engine{
 	},
 	keepOld: func(column string) string { return fmt.Sprintf(" ON DUPLICATE KEY UPDATE %[1]s = %[1]s", column) },
 	keepNewer: func(columns []string) string {
-		const newer = "(VALUES(steps) > steps OR (VALUES(steps) = steps AND ended_at = 0))"
+		const (
+			same  = "(VALUES(msisdn), VALUES(smsc), VALUES(dialogue)) = (msisdn, smsc, dialogue)"
+			newer = same + " AND (VALUES(steps) > steps OR (VALUES(steps) = steps AND ended_at = 0))"
+		)
 		var b strings.Builder
 		b.WriteString(" ON DUPLICATE KEY UPDATE ")
 		// Assignments see those to their left, so what the condition reads is
@@ -111,7 +115,7 @@ var mysqlEngine = &engine{
 		for _, c := range append(columns[:len(columns):len(columns)], "ended_at") {
 			fmt.Fprintf(&b, "%[1]s = IF(%[2]s, VALUES(%[1]s), %[1]s), ", c, newer)
 		}
-		b.WriteString("steps = GREATEST(steps, VALUES(steps))")
+		b.WriteString("steps = IF(" + same + ", GREATEST(steps, VALUES(steps)), steps)")
 		return b.String()
 	},
 }

@@ -19,8 +19,9 @@ var lastID atomic.Int64
 
 // NewID makes a positive id that sorts by time. Ids of one process are strictly
 // increasing; ids that two processes make in the same millisecond are equal
-// once in four million, which the primary keys catch. Safe for use by several
-// goroutines.
+// once in four million. Of two purchases or entries with one id the primary key
+// then refuses the second, and of two sessions SaveSessions keeps the first.
+// Safe for use by several goroutines.
 func NewID() int64 {
 	id := (time.Now().UnixMilli()-idEpoch)<<idRandomBits | rand.Int64N(1<<idRandomBits)
 	for {

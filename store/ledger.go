@@ -66,16 +66,8 @@ func (db *DB) post(ctx context.Context, tx *sqlx.Tx, e entry, postings ...postin
 	return err
 }
 
-// CommissionFor is the commission of a network at a time, in basis points of
+// commissionFor is the commission of a network at a time, in basis points of
 // the face value, or ErrNotFound.
-func (db *DB) CommissionFor(ctx context.Context, network string, at time.Time) (bps int, err error) {
-	bps, err = commissionFor(ctx, db.r, network, at)
-	if err != nil {
-		return 0, fmt.Errorf("commission for %s: %w", network, err)
-	}
-	return bps, nil
-}
-
 func commissionFor(ctx context.Context, q sqlx.QueryerContext, network string, at time.Time) (bps int, err error) {
 	err = sqlx.GetContext(ctx, q, &bps, "SELECT bps FROM commissions WHERE network = ? AND valid_from <= ? ORDER BY valid_from DESC LIMIT 1",
 		network, millis(at))

@@ -356,6 +356,15 @@ func (db *DB) Purchase(ctx context.Context, ref string) (p Purchase, attempts []
 	return p, attempts, nil
 }
 
+// PurchaseByKey is the purchase with that idempotency key, or ErrNotFound.
+func (db *DB) PurchaseByKey(ctx context.Context, key string) (Purchase, error) {
+	p, err := purchaseBy(ctx, db.r, "idem_key", key)
+	if err != nil {
+		return Purchase{}, fmt.Errorf("purchase of key %.40q: %w", key, err)
+	}
+	return p, nil
+}
+
 // purchaseBy is the purchase with that value in a unique column, or
 // ErrNotFound.
 func purchaseBy(ctx context.Context, q sqlx.QueryerContext, column string, value any) (Purchase, error) {

@@ -54,6 +54,11 @@ func holdOnce(f *fixture) {
 			f.Error("created")
 		}
 	}
+	if p, err := f.db.PurchaseByKey(f.ctx, first.Key); err != nil || p != first {
+		f.Errorf("by key: %+v, %v\nwant %+v", p, err, first)
+	}
+	_, err = f.db.PurchaseByKey(f.ctx, "another")
+	f.wantErr("another key", err, store.ErrNotFound)
 	f.wallet(amina, 150_00, 0)
 	if r := f.check(); r.Purchases != 1 || len(r.Violations) != 0 {
 		f.Errorf("ledger %+v", r)
@@ -406,16 +411,16 @@ func commissionByDate(f *fixture) {
 	for at, want := range map[time.Time]int{
 		time.UnixMilli(1): 300, change.Add(-time.Millisecond): 300, change: 250, change.Add(time.Hour): 250,
 	} {
-		if bps, err := f.db.CommissionFor(f.ctx, "mtn", at); err != nil || bps != want {
+		if bps, err := store.CommissionFor(f.ctx, f.db, "mtn", at); err != nil || bps != want {
 			f.Errorf("at %v: %d, %v, want %d", at, bps, err, want)
 		}
 	}
 	for network, want := range map[string]int{"mtn": 300, "airtel": 300, "glo": 400, "9mobile": 450} {
-		if bps, err := f.db.CommissionFor(f.ctx, network, f.now()); err != nil || bps != want {
+		if bps, err := store.CommissionFor(f.ctx, f.db, network, f.now()); err != nil || bps != want {
 			f.Errorf("%s: %d, %v, want %d", network, bps, err, want)
 		}
 	}
-	_, err := f.db.CommissionFor(f.ctx, "smile", f.now())
+	_, err := store.CommissionFor(f.ctx, f.db, "smile", f.now())
 	f.wantErr("unknown network", err, store.ErrNotFound)
 
 	// The rate is that of the capture, not of the hold.

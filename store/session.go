@@ -58,7 +58,8 @@ const batchRows = 200
 // SaveSessions writes sessions and steps in one transaction. Writing the same
 // again, or an older record of a session (one with fewer Steps, or with as many
 // and not ended) after a newer one, changes nothing; nor does a step that is
-// there.
+// there. Nor does a session whose ID is there with another MSISDN, SMSC or
+// Dialogue: it is lost, but for its steps.
 func (db *DB) SaveSessions(ctx context.Context, sessions []Session, steps []Step) error {
 	if len(sessions)+len(steps) == 0 {
 		return nil

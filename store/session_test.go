@@ -102,6 +102,32 @@ func sessionsOlder(f *fixture) {
 	}
 }
 
+// sessionsOneID: a session is not taken for an older record of another dialogue
+// that happens to have its id.
+func sessionsOneID(f *fixture) {
+	for i, change := range []func(*store.Session){
+		func(s *store.Session) { s.MSISDN = bola },
+		func(s *store.Session) { s.SMSC = "glo" },
+		func(s *store.Session) { s.Dialogue = "another" },
+	} {
+		first := f.session(int64(i+1), 2)
+		second := f.session(first.ID, 3)
+		second.EndedAt, second.Reason = f.now().Add(time.Minute), "completed"
+		change(&second)
+		f.save([]store.Session{first}, nil)
+		f.save([]store.Session{second}, nil)
+		f.wantSession(first)
+		first.ID += 100
+		second.ID += 100
+		f.save([]store.Session{first, second}, nil)
+		f.wantSession(first)
+		// The first goes on as if there were no second.
+		first.Steps++
+		f.save([]store.Session{first}, nil)
+		f.wantSession(first)
+	}
+}
+
 func sessionsOdd(f *fixture) {
 	long := strings.Repeat("ẹ", 1000)
 	s := f.session(1, 1)

@@ -8,8 +8,7 @@ import (
 // Errors that callers decide by. Methods wrap them with what they were doing;
 // compare with errors.Is.
 var (
-	// ErrNotFound: no wallet, purchase, session, service or commission has that
-	// name.
+	// ErrNotFound: no wallet, purchase, session or service has that name.
 	ErrNotFound = errors.New("not found")
 	// ErrNoWallet: the subscriber who is to pay has no wallet.
 	ErrNoWallet = errors.New("no such wallet")

@@ -69,6 +69,7 @@ var suite = []struct {
 
 	{"sessions are written once", sessionsSaved},
 	{"older session records lose", sessionsOlder},
+	{"sessions of one id", sessionsOneID},
 	{"odd sessions are cut to fit", sessionsOdd},
 	{"large batches", sessionsLarge},
 	{"sessions are found", sessionsFound},

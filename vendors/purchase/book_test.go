@@ -203,6 +203,15 @@ func (b *book) Purchase(_ context.Context, ref string) (purchase.Purchase, []pur
 	return r.Purchase, slices.Clone(r.attempts), nil
 }
 
+func (b *book) ByKey(_ context.Context, key string) (purchase.Purchase, error) {
+	for _, r := range b.all() {
+		if r.Key == key {
+			return r.Purchase, nil
+		}
+	}
+	return purchase.Purchase{}, purchase.ErrNotFound
+}
+
 func (b *book) Due(_ context.Context, owner string, now time.Time, limit int) ([]purchase.Purchase, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

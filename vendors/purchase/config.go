@@ -21,7 +21,8 @@ type Config struct {
 	VendTimeout time.Duration
 	// QueryTimeout bounds a query. 0 = 15s.
 	QueryTimeout time.Duration
-	// LedgerTimeout bounds a single call of the ledger. 0 = 10s.
+	// LedgerTimeout bounds a single call of the ledger. 0 = 5s, or a third of
+	// Lease if that is less.
 	LedgerTimeout time.Duration
 	// Poll is how often the reconciler asks the ledger for work. 0 = 1s.
 	Poll time.Duration
@@ -55,7 +56,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.Lease, 30*time.Second)
 	duration(&c.VendTimeout, 30*time.Second)
 	duration(&c.QueryTimeout, 15*time.Second)
-	duration(&c.LedgerTimeout, 10*time.Second)
+	duration(&c.LedgerTimeout, min(5*time.Second, c.Lease/3))
 	duration(&c.Poll, time.Second)
 	duration(&c.MaxHeld, 2*time.Minute)
 	if c.MaxInFlight <= 0 {

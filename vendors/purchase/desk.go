@@ -41,14 +41,15 @@ type Desk struct {
 // file is what the desk knows of one purchase for as long as somebody works on
 // it or waits for it. All of it is guarded by Desk.mu.
 type file struct {
-	users   int  // those who wait, and the one who works
-	working bool // at most one goroutine works on a purchase
+	users   int   // those who wait, and the one who works
+	working bool  // at most one goroutine works on a purchase
+	id      int64 // of the purchase that Buy makes, or tries to
 	latest  Purchase
-	err     error         // why there is no purchase
+	err     error         // why no purchase is known
 	changed chan struct{} // closed and replaced when one of the above changes
 }
 
-// known tells whether the purchase is in the ledger for sure.
+// known tells that the purchase is in the ledger for sure.
 func (f *file) known() bool { return f.latest.ID != 0 }
 
 func (f *file) broadcast() {
@@ -81,43 +82,76 @@ func New(cfg Config, ledger Ledger, routes func() Routes) *Desk {
 // Buy has an order delivered. It returns when the purchase is decided, or as it
 // stands (open) when ctx ends: nothing of the purchase depends on ctx, and it
 // goes on. An order whose Key is known is not bought again; Buy then waits for
-// the purchase that there is.
+// the purchase that there is, or gives it as it stands if it would refuse the
+// order now.
 //
-// After ErrOrder, ErrNetwork, ErrLimit, ErrBusy, ErrDraining, ErrNoWallet and
-// ErrInsufficient this call has bought nothing; ErrKeyReused means that the key
-// has bought something else. After any other error (the ledger is in trouble, or
-// ctx ended before it had answered) it is unknown whether there is a purchase;
-// if there is, it is brought to its end all the same, and the same order tells.
+// After ErrUnknown (the ledger is in trouble, or ctx or the desk ended before it
+// had answered) it is unknown whether there is a purchase. If there is, it is
+// brought to its end all the same, and the same order tells. The Purchase
+// returned with ErrUnknown has no State and only a Ref, for Check: that of the
+// purchase if this call, or one that it joined, made it. It is "" if only an
+// earlier call can have made one.
+//
+// After every other error this call has bought nothing: ErrOrder, ErrNetwork,
+// ErrLimit, ErrBusy, ErrDraining, ErrNoWallet, ErrInsufficient, or ErrKeyReused
+// if the key has bought something else.
 func (d *Desk) Buy(ctx context.Context, o Order) (Purchase, error) {
-	if err := d.validate(o); err != nil {
-		return Purchase{}, err
+	if o.Key == "" || o.MSISDN == "" || o.Recipient == "" {
+		return Purchase{}, ErrOrder
 	}
+	refusal := d.validate(o)
 	d.mu.Lock()
 	f := d.join(o.Key)
 	if !f.working && !f.known() {
-		if err := d.admit(); err != nil {
+		if refusal == nil {
+			refusal = d.admit()
+		}
+		if refusal != nil {
 			d.leave(o.Key, f)
 			d.mu.Unlock()
-			return Purchase{}, err
+			return d.refuse(ctx, o, refusal)
 		}
+		f.id = d.cfg.NewID()
 		d.inFlight++
 		d.begin(o.Key, f, func(w *work) error { return w.buy(o) }, func() { d.inFlight-- })
 	}
 	d.mu.Unlock()
 	p, err := d.await(ctx, o.Key, f, func(p Purchase, _ bool) bool { return !p.Open() })
-	if err != nil {
+	switch {
+	case err != nil && answer(err):
 		return Purchase{}, fmt.Errorf("buy: %w", err)
-	}
-	if p.MSISDN != o.MSISDN || p.Recipient != o.Recipient || p.Network != o.Network || p.Amount != o.Amount {
+	case err != nil:
+		return Purchase{Ref: refOf(f.id)}, fmt.Errorf("buy: %w: %w", ErrUnknown, err)
+	case !p.is(o):
 		return Purchase{}, ErrKeyReused
 	}
 	return p, nil
 }
 
-func (d *Desk) validate(o Order) error {
-	if o.Key == "" || o.MSISDN == "" || o.Recipient == "" {
-		return ErrOrder
+// refuse gives the purchase that the order's key has bought already, else the
+// refusal.
+func (d *Desk) refuse(ctx context.Context, o Order, refusal error) (p Purchase, err error) {
+	err = d.once(ctx, func(ctx context.Context) (err error) {
+		p, err = d.ledger.ByKey(ctx, o.Key)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if errors.Is(refusal, ErrBusy) {
+			d.count(func(s *Stats) { s.Refused++ })
+		}
+		return Purchase{}, refusal
+	case err != nil:
+		return Purchase{}, fmt.Errorf("buy: %w: %w", ErrUnknown, err)
+	case !p.is(o):
+		return Purchase{}, ErrKeyReused
 	}
+	d.count(func(s *Stats) { s.Repeated++ })
+	return p, nil
+}
+
+// validate checks the order against what is sold now.
+func (d *Desk) validate(o Order) error {
 	n, ok := d.routes().Network(o.Network)
 	if !ok {
 		return ErrNetwork
@@ -260,7 +294,6 @@ func (d *Desk) admit() error {
 		return ErrDraining
 	}
 	if d.inFlight >= d.cfg.MaxInFlight {
-		d.stats.Refused++
 		return ErrBusy
 	}
 	return nil
@@ -302,7 +335,7 @@ func (d *Desk) await(ctx context.Context, key string, f *file, enough func(p Pur
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case <-d.base.Done():
-			err = ErrDraining
+			err = errLost
 		}
 		if known {
 			return p, nil
@@ -310,6 +343,9 @@ func (d *Desk) await(ctx context.Context, key string, f *file, enough func(p Pur
 		return Purchase{}, err
 	}
 }
+
+// refOf is the Ref of the purchase with that id.
+func refOf(id int64) string { return "TXN-" + base32(id) }
 
 // base32 writes an id in 13 characters of Crockford's base 32, which sort as
 // the ids do.

@@ -225,7 +225,7 @@ func TestRefusedOrders(t *testing.T) {
 		} {
 			o := order("k")
 			test.change(&o)
-			if p, err := desk.Buy(context.Background(), o); !errors.Is(err, test.want) || p != (purchase.Purchase{}) {
+			if p, err := desk.Buy(context.Background(), o); !errors.Is(err, test.want) || errors.Is(err, purchase.ErrUnknown) || p != (purchase.Purchase{}) {
 				t.Errorf("%s: %+v, %v; want %v", test.name, p, err, test.want)
 			}
 		}
@@ -342,19 +342,247 @@ func TestHangUpBeforeTheHold(t *testing.T) {
 		desk := start(s, "one", func(p *process, _ *purchase.Config) {
 			p.fault = func(call string) fault {
 				if call == "hold" {
-					pass(2 * time.Second)
+					pass(1500 * time.Millisecond)
 				}
 				return fine
 			}
 		})
 		defer desk.stop()
-		if p, err := desk.Buy(patience(t, time.Second), order("k")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%+v, %v", p, err)
+		var refs []string
+		for range 2 {
+			p, err := desk.Buy(patience(t, 500*time.Millisecond), order("k"))
+			if !errors.Is(err, purchase.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) || p != (purchase.Purchase{Ref: p.Ref}) {
+				t.Errorf("%+v, %v", p, err)
+			}
+			refs = append(refs, p.Ref)
 		}
-		if p, err := desk.Buy(patience(t, 5*time.Second), order("k")); err != nil || p.State != purchase.Delivered {
-			t.Errorf("%+v, %v", p, err)
+		p, err := desk.Buy(patience(t, 5*time.Second), order("k"))
+		if err != nil || p.State != purchase.Delivered || !slices.Equal(refs, []string{p.Ref, p.Ref}) {
+			t.Errorf("%+v, %v after %q", p, err, refs)
 		}
 		s.check()
+	})
+}
+
+// TestUnknown: when it cannot be told whether there is a purchase, the caller
+// has the reference that it has if there is one.
+func TestUnknown(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		hold  func(desk *process, try int) fault
+		state string // of what is bought all the same
+	}{
+		{"the ledger fails", func(*process, int) fault { return before }, ""},
+		{"the second try is committed, and its answer lost", func(_ *process, try int) fault {
+			if try == 2 {
+				return after
+			}
+			return before
+		}, purchase.Delivered},
+		{"panic", func(*process, int) fault { panic("index out of range") }, ""},
+		{"the desk ends", func(desk *process, _ int) fault {
+			go desk.stop()
+			return hang
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t, newBook(t), delivers)
+				try := 0
+				desk := start(s, "one", func(p *process, _ *purchase.Config) {
+					p.fault = func(call string) fault {
+						if call != "hold" {
+							return fine
+						}
+						try++
+						return test.hold(p, try)
+					}
+				})
+				defer desk.stop()
+				p, err := desk.Buy(context.Background(), order("k"))
+				if !errors.Is(err, purchase.ErrUnknown) || errors.Is(err, purchase.ErrDraining) ||
+					len(p.Ref) != 17 || p != (purchase.Purchase{Ref: p.Ref}) {
+					t.Errorf("%+v, %v", p, err)
+				}
+				s.settle()
+				p, err = desk.Check(context.Background(), amina, p.Ref)
+				if p.State != test.state || errors.Is(err, purchase.ErrNotFound) != (test.state == "") {
+					t.Errorf("%+v, %v; want %q", p, err, test.state)
+				}
+				s.check()
+			})
+		})
+	}
+}
+
+// TestBoughtBefore: an order that would be refused now is not, once it is
+// bought.
+func TestBoughtBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		slow := delivers
+		slow.answer = func(context.Context) { <-release }
+		s := newShop(t, newBook(t), slow)
+		var down atomic.Bool
+		desk := start(s, "one", func(p *process, cfg *purchase.Config) {
+			cfg.MaxInFlight = 1
+			p.fault = func(call string) fault {
+				if call == "bykey" && down.Load() {
+					return before
+				}
+				return fine
+			}
+		})
+		sell := func(id string, most int64) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.sold.ID, s.sold.Max = id, most
+		}
+		go func() { release <- struct{}{} }()
+		bought, err := desk.Buy(context.Background(), order("k"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drained := make(chan error)
+		for _, now := range []struct {
+			name  string
+			begin func()
+			want  error
+		}{
+			{"network", func() { sell("glo", 50_000_00) }, purchase.ErrNetwork},
+			{"limit", func() { sell("mtn", 50_00) }, purchase.ErrLimit},
+			{"busy", func() {
+				sell("mtn", 50_000_00)
+				if _, err := desk.Buy(patience(t, time.Second), order("slow")); err != nil {
+					t.Error(err)
+				}
+			}, purchase.ErrBusy},
+			{"draining", func() {
+				go func() { drained <- desk.Drain(context.Background()) }()
+				synctest.Wait()
+			}, purchase.ErrDraining},
+		} {
+			now.begin()
+			if p, err := desk.Buy(context.Background(), order("k")); err != nil || p != bought {
+				t.Errorf("%s: %+v, %v", now.name, p, err)
+			}
+			if _, err := desk.Buy(context.Background(), order("new")); !errors.Is(err, now.want) {
+				t.Errorf("%s: %v", now.name, err)
+			}
+			other := order("k")
+			other.Recipient = amina
+			if _, err := desk.Buy(context.Background(), other); !errors.Is(err, purchase.ErrKeyReused) {
+				t.Errorf("%s: %v", now.name, err)
+			}
+			down.Store(true)
+			if p, err := desk.Buy(context.Background(), order("new")); !errors.Is(err, purchase.ErrUnknown) || errors.Is(err, now.want) || p.Ref != "" {
+				t.Errorf("%s: %+v, %v", now.name, p, err)
+			}
+			down.Store(false)
+		}
+		sell("glo", 50_000_00)
+		if p, err := desk.Buy(patience(t, time.Second), order("slow")); err != nil || p.State != purchase.Sending {
+			t.Errorf("in flight: %+v, %v", p, err)
+		}
+		close(release)
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		if n := desk.Stats(); n.Refused != 1 || n.Repeated != 4 {
+			t.Errorf("%+v", n)
+		}
+		desk.stop()
+		s.check()
+	})
+}
+
+// TestLedgerRefuses: what the ledger cannot keep is an answer and not a trouble
+// to insist against.
+func TestLedgerRefuses(t *testing.T) {
+	for call, want := range map[string]error{"hold": purchase.ErrOrder, "attempt": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t, newBook(t), delivers)
+			tries := 0
+			desk := start(s, "one", func(p *process, _ *purchase.Config) {
+				p.fault = func(c string) fault {
+					if c != call {
+						return fine
+					}
+					tries++
+					return refuse
+				}
+			})
+			p, err := desk.Buy(patience(t, time.Second), order("k"))
+			if !errors.Is(err, want) || want == nil && (err != nil || p.State != purchase.Held) || errors.Is(err, purchase.ErrUnknown) {
+				t.Errorf("%s: %+v, %v", call, p, err)
+			}
+			if n := desk.Stats(); tries != 1 || n.Failures != 0 || n.GivenUp != uint64(len(s.book.all())) {
+				t.Errorf("%s: %d tries, %+v", call, tries, n)
+			}
+			desk.stop()
+		})
+	}
+}
+
+// TestLedgerTimeout: unless it is set, a call of the ledger that hangs leaves
+// time to renew the lease.
+func TestLedgerTimeout(t *testing.T) {
+	for lease, want := range map[time.Duration]time.Duration{3 * time.Second: time.Second, 30 * time.Second: 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(t, newBook(t), delivers)
+			hung := false
+			desk := start(s, "one", func(p *process, cfg *purchase.Config) {
+				cfg.Lease = lease
+				p.fault = func(call string) fault {
+					if call == "attempt" && !hung {
+						hung = true
+						return hang
+					}
+					return fine
+				}
+			})
+			defer desk.stop()
+			if p, err := desk.Buy(context.Background(), order("k")); err != nil || p.State != purchase.Delivered {
+				t.Errorf("%+v, %v", p, err)
+			}
+			if took := time.Since(s.begun).Truncate(100 * time.Millisecond); took != want {
+				t.Errorf("lease of %v: a call hung for %v, want %v", lease, took, want)
+			}
+		})
+	}
+}
+
+// TestLog reads what an operator is told of a purchase.
+func TestLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := newShop(t, newBook(t), declines, losesOrder, works.thenDelivers())
+		desk := start(s, "one", func(_ *process, cfg *purchase.Config) {
+			cfg.NewID = func() int64 { return 33 }
+			cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				if a.Value.Kind() == slog.KindDuration {
+					t.Errorf("%s is logged as a number by other handlers", a.Key)
+				}
+				return a
+			}}))
+		})
+		if _, err := desk.Buy(context.Background(), order("k")); err != nil {
+			t.Fatal(err)
+		}
+		desk.stop()
+		const about = " purchase=TXN-0000000000011 session=7 network=mtn recipient=234805***6543 amount_kobo=10000 "
+		want := `level=INFO msg="attempt failed"` + about + `vendor=a outcome=declined reason=float try=1
+level=WARN msg="purchase pending"` + about + `vendor=b reason=timeout try=2
+level=INFO msg="attempt failed"` + about + `vendor=b outcome=not_sent reason=missing try=2
+level=WARN msg="purchase pending"` + about + `vendor=c reason=pending try=3
+level=INFO msg="purchase delivered"` + about + `reason="" vendor=c vendor_ref=V-3 attempts=3 took=39s
+`
+		if log.String() != want {
+			t.Errorf("log\n%s\nwant\n%s", &log, want)
+		}
 	})
 }
 
@@ -570,7 +798,8 @@ func TestDrain(t *testing.T) {
 				}
 			}
 			s := newShop(t, newBook(t), slow)
-			desk := start(s, "one", func(p *process, _ *purchase.Config) {
+			desk := start(s, "one", func(p *process, cfg *purchase.Config) {
+				cfg.LedgerTimeout = 3 * time.Second
 				p.fault = func(call string) fault { // asked at 0s, 3s, 6s …
 					if call == "due" {
 						asked.Add(1)

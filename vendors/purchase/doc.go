@@ -7,7 +7,9 @@
 //  1. Desk.Buy checks the order against the network's limits and has the Ledger
 //     hold the money: the purchase is recorded and the wallet debited in one
 //     transaction. Order.Key names the confirmation; one that is repeated finds
-//     the purchase that there is, in this process or in the ledger.
+//     the purchase that there is, in this process or in the ledger, even if it
+//     would be refused now. The purchase's Ref is made before the ledger is
+//     asked, so that a caller who is told ErrUnknown has it to Check later.
 //  2. From then on a goroutine of its own works on it. The caller waits as long
 //     as it likes; nothing is tied to its context.
 //  3. Each attempt is committed before a byte of it leaves, and goes to the next
@@ -39,9 +41,10 @@
 // desk has dropped in a panic or a trouble of the ledger. It goes by the
 // recorded state alone: held means that nothing was sent, so it goes on or, too
 // old, releases; sending means that the answer is lost, so it is pending and
-// queried. No call to a vendor outlives the lease that covers it, and none sends
-// anything after its attempt's deadline, from which the grace of "not found" is
-// counted.
+// queried. No vend outlives the lease that covers it or sends anything after its
+// attempt's deadline, from which the grace of "not found" is counted. A query
+// may outlive the lease: it changes nothing at the vendor, and what it found is
+// recorded by compare and set.
 //
 // Goroutines: one per purchase that is worked on, bounded by Config.MaxInFlight
 // for Buy and Check and by Config.MaxResumed for Run, and ended by Drain. In a

@@ -32,12 +32,16 @@ func (l *lease) left() time.Duration {
 }
 
 // bound gives a context that ends when the lease does, however often that is
-// put off meanwhile.
+// put off meanwhile. It is over already if the lease is.
 func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
+	left := l.left()
+	if left <= 0 {
+		cancel()
+	}
 	go func() {
 		defer cancel()
-		for left := l.left(); left > 0; left = l.left() {
+		for ; left > 0; left = l.left() {
 			if !pause(ctx, left) {
 				return
 			}

@@ -45,8 +45,8 @@ var moves = map[string][]string{
 	},
 }
 
-// CanMove tells whether a purchase may go from one state to the other.
-func CanMove(from, to string) bool { return slices.Contains(moves[from], to) }
+// canMove tells whether a purchase may go from one state to the other.
+func canMove(from, to string) bool { return slices.Contains(moves[from], to) }
 
 // Order is what a subscriber confirmed.
 type Order struct {
@@ -87,6 +87,11 @@ type Purchase struct {
 
 // Open tells whether the purchase is neither delivered nor failed.
 func (p Purchase) Open() bool { return p.State != Delivered && p.State != Failed }
+
+// is tells whether p is what o orders.
+func (p Purchase) is(o Order) bool {
+	return p.MSISDN == o.MSISDN && p.Recipient == o.Recipient && p.Network == o.Network && p.Amount == o.Amount
+}
 
 // Attempt is one try to have a purchase delivered by one vendor.
 type Attempt struct {
@@ -168,8 +173,9 @@ type Ledger interface {
 	// Hold inserts p (State Held, Version 1) and moves p.Amount from the wallet
 	// of p.MSISDN to its hold. If there is a purchase with p.Key, nothing
 	// happens and that one is returned with created false.
-	// Errors: ErrNoWallet, ErrInsufficient; ErrConflict if the ledger itself
-	// finds that the purchase with p.Key is of something else.
+	// Errors: ErrNoWallet, ErrInsufficient; ErrOrder if the ledger cannot keep
+	// such a purchase; ErrConflict if it finds itself that the purchase with
+	// p.Key is of something else.
 	Hold(ctx context.Context, p Purchase) (stored Purchase, created bool, err error)
 
 	// Attempt moves p from Held to Sending and inserts a. It writes p.Vendor
@@ -188,6 +194,9 @@ type Ledger interface {
 	// Purchase gives a purchase and its attempts in the order of N.
 	// Errors: ErrNotFound.
 	Purchase(ctx context.Context, ref string) (Purchase, []Attempt, error)
+
+	// ByKey gives the purchase with that Key. Errors: ErrNotFound.
+	ByKey(ctx context.Context, key string) (Purchase, error)
 
 	// Due gives up to limit open purchases that need work, those with the
 	// earliest NextAt first: owner's own in any open state with NextAt ≤ now,
@@ -216,8 +225,10 @@ var (
 
 // Errors of a Desk.
 var (
-	// ErrOrder: a field of the order is empty.
-	ErrOrder = errors.New("purchase: incomplete order")
+	// ErrUnknown: it cannot be told whether there is a purchase.
+	ErrUnknown = errors.New("purchase: unknown whether bought")
+	// ErrOrder: a field of the order is empty, or the ledger cannot keep it.
+	ErrOrder = errors.New("purchase: invalid order")
 	// ErrNetwork: the network is not sold.
 	ErrNetwork = errors.New("purchase: unknown network")
 	// ErrLimit: the amount is outside the network's limits or not whole naira.

@@ -6,6 +6,11 @@ import (
 	"sync"
 )
 
+// hurry is the part of Config.Poll (one in so many) that passes between two
+// polls while there is more to do, lest works that fail at once come round and
+// round.
+const hurry = 20
+
 // Run keeps the desk's lease and brings to an end what is left open: pending
 // purchases when their next query is due, and whatever a dead desk, a panic or
 // a trouble of the ledger left behind. It returns nil once ctx is done, or the
@@ -24,7 +29,11 @@ func (d *Desk) Run(ctx context.Context) error {
 			d.log.Error("reconciler cannot work", "err", err)
 		}
 		failed = err != nil
-		if !more && !pause(ctx, d.cfg.Poll) {
+		wait := d.cfg.Poll
+		if more {
+			wait /= hurry
+		}
+		if !pause(ctx, wait) {
 			break
 		}
 	}
@@ -42,7 +51,7 @@ func (d *Desk) keepLease(ctx context.Context) {
 		if err != nil {
 			wait = min(wait, lastWait)
 			if !failed && ctx.Err() == nil {
-				d.log.Error("lease in danger", "left", d.lease.left(), "err", err)
+				d.log.Error("lease in danger", "left", d.lease.left().String(), "err", err)
 			}
 		}
 		failed = err != nil
@@ -119,12 +128,19 @@ func (d *Desk) take(ctx context.Context, p Purchase, begun *sync.WaitGroup) bool
 	return true
 }
 
-// cover makes sure that the lease lasts for at least half its length.
+// cover makes sure that the lease lasts for at least half its length, which a
+// renewal that took long does not give.
 func (d *Desk) cover() error {
 	if d.lease.left() >= d.cfg.Lease/2 {
 		return nil
 	}
-	return d.renew()
+	if err := d.renew(); err != nil {
+		return err
+	}
+	if left := d.lease.left(); left < d.cfg.Lease/2 {
+		return fmt.Errorf("renew lease: only %v left of it", left)
+	}
+	return nil
 }
 
 // clockMargin is the part of the lease (one in so many) that the desk does not
@@ -136,7 +152,7 @@ const clockMargin = 10
 func (d *Desk) renew() error {
 	_, err, _ := d.renewal.Do("", func() (any, error) {
 		if d.base.Err() != nil {
-			return nil, ErrDraining
+			return nil, errLost
 		}
 		ctx, cancel := context.WithTimeout(d.base, d.cfg.LedgerTimeout)
 		defer cancel()

@@ -196,6 +196,79 @@ func TestSendsNothingLate(t *testing.T) {
 	}
 }
 
+// TestSlowRenewal: a renewal that took longer than the lease covers nothing.
+func TestSlowRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := declines
+		slow.answer = func(context.Context) { pass(3 * time.Second) }
+		s := newShop(t, newBook(t), slow, delivers)
+		slept := false
+		one := start(s, "one", func(p *process, cfg *purchase.Config) {
+			cfg.LedgerTimeout = time.Minute
+			p.fault = func(call string) fault {
+				switch {
+				case call == "renew" && time.Since(s.begun) == 2*time.Second && !slept:
+					slept = true
+					pass(8 * time.Second)
+				case call == "attempt" && !s.book.lease("one").After(time.Now()):
+					t.Errorf("attempt after %v, lease until %v", time.Since(s.begun), s.book.lease("one").Sub(s.begun))
+				}
+				return fine
+			}
+		})
+		if p, err := one.Buy(context.Background(), order("k")); err != nil || p.State != purchase.Delivered || p.Attempts != 2 {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if !slept {
+			t.Error("no renewal was slow")
+		}
+		one.stop()
+		s.check()
+	})
+}
+
+// TestLeaseOverAtTheLastMoment has the clock leap over the end of the lease at
+// each look that is taken at it between an attempt and its vend.
+func TestLeaseOverAtTheLastMoment(t *testing.T) {
+	const leap = 8 * time.Second
+	for look := int32(1); look <= 3; look++ {
+		synctest.Test(t, func(t *testing.T) {
+			var looks, offset atomic.Int64
+			now := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+			late := delivers
+			s := newShop(t, newBook(t), late)
+			late.connect = func(context.Context, *process) {
+				if until := s.book.lease("one"); !until.After(now()) {
+					t.Errorf("look %d: the vend begins %v after the lease", look, now().Sub(until))
+				}
+			}
+			s.does["a"] = late
+			one := start(s, "one", func(_ *process, cfg *purchase.Config) {
+				var armed atomic.Bool
+				cfg.Boundary = func(name string) {
+					if name == "after-attempt" {
+						armed.Store(true)
+					}
+				}
+				cfg.Now = func() time.Time {
+					if armed.Load() && looks.Add(1) == int64(look) {
+						offset.Store(int64(leap))
+					}
+					return now()
+				}
+			})
+			if _, err := one.Buy(patience(t, time.Minute), order("k")); err != nil {
+				t.Error(err)
+			}
+			one.stop()
+			if looks.Load() < int64(look) {
+				t.Errorf("%d looks", looks.Load())
+			}
+			s.check()
+		})
+	}
+}
+
 // TestLeaseEndsVend: a vend that is still connecting when the lease runs out
 // sends nothing.
 func TestLeaseEndsVend(t *testing.T) {
@@ -264,6 +337,35 @@ func TestBoundedReconciler(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 		s.check()
+	})
+}
+
+// TestFailingCrowd: purchases that cannot be worked on do not keep the
+// reconciler asking without a pause.
+func TestFailingCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, newBook(t), works)
+		var polls atomic.Int32
+		desk := start(s, "one", func(p *process, cfg *purchase.Config) {
+			cfg.MaxResumed = 2
+			p.fault = func(call string) fault {
+				switch {
+				case call == "due" && polls.Add(1) > 1000, call == "purchase":
+					return before
+				}
+				return fine
+			}
+		})
+		for i := range 5 {
+			if _, err := desk.Buy(patience(t, time.Millisecond), order(fmt.Sprint(i))); err != nil {
+				t.Error(err)
+			}
+		}
+		pass(10 * time.Second)
+		if n := polls.Load(); n < 20 || n > 250 {
+			t.Errorf("%d polls", n)
+		}
+		desk.stop()
 	})
 }
 

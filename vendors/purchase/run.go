@@ -84,7 +84,7 @@ func (d *Desk) begin(key string, f *file, life func(*work) error, done func()) {
 				d.count(func(s *Stats) { s.Panics++ })
 			}
 		}()
-		if err = life(w); err != nil && (!answer(err) || errors.Is(err, ErrNotFound)) {
+		if err = life(w); err != nil && (!answer(err) || errors.Is(err, ErrNotFound) || w.p.ID != 0 && errors.Is(err, ErrOrder)) {
 			w.log.Error("purchase left as it is recorded", "state", w.p.State, "err", err)
 			d.count(func(s *Stats) { s.GivenUp++ })
 		}
@@ -144,11 +144,12 @@ func (w *work) vend() error {
 func (w *work) hold(o Order) (created bool, err error) {
 	w.cfg.Boundary(beforeHold)
 	var stored Purchase
+	fresh := w.fresh(o)
 	err = w.insist("hold", holdFor, func(ctx context.Context) error {
 		if err := w.cover(); err != nil {
 			return err
 		}
-		stored, created, err = w.ledger.Hold(ctx, w.fresh(o))
+		stored, created, err = w.ledger.Hold(ctx, fresh)
 		return err
 	})
 	if errors.Is(err, ErrConflict) {
@@ -170,9 +171,9 @@ func (w *work) hold(o Order) (created bool, err error) {
 }
 
 func (w *work) fresh(o Order) Purchase {
-	id, now := w.cfg.NewID(), w.cfg.Now()
+	id, now := w.file.id, w.cfg.Now()
 	return Purchase{
-		ID: id, Ref: "TXN-" + base32(id), Key: o.Key, Session: o.Session,
+		ID: id, Ref: refOf(id), Key: o.Key, Session: o.Session,
 		MSISDN: o.MSISDN, Recipient: o.Recipient, Network: o.Network, Amount: o.Amount,
 		State: Held, Owner: w.cfg.Owner, Version: 1,
 		CreatedAt: now, UpdatedAt: now, NextAt: now.Add(idleFor),
@@ -416,6 +417,12 @@ func (w *work) record(a Attempt, outcome vendors.Outcome, next string) error {
 		return err
 	}
 	w.put(a)
+	switch {
+	case next == Held:
+		w.log.Info("attempt failed", "vendor", a.Vendor, "outcome", a.State, "reason", a.Reason, "try", a.N)
+	case next == Pending && p.State != Pending:
+		w.log.Warn("purchase pending", "vendor", a.Vendor, "reason", a.Reason, "try", a.N)
+	}
 	w.cfg.Boundary(afterRecord + next)
 	return nil
 }
@@ -440,7 +447,7 @@ func (w *work) release(reason string) error {
 // this work is over.
 func (w *work) move(what, next string, call func(context.Context) (Purchase, error)) error {
 	from := w.p
-	if !CanMove(from.State, next) {
+	if !canMove(from.State, next) {
 		return fmt.Errorf("%s: no move from %s to %s", what, from.State, next)
 	}
 	doubt := false
@@ -473,7 +480,7 @@ func (w *work) move(what, next string, call func(context.Context) (Purchase, err
 func (w *work) decided() {
 	w.count(func(s *Stats) { s.Decided[w.p.State]++ })
 	w.log.Info("purchase "+w.p.State, "reason", w.p.Reason, "vendor", w.p.Vendor, "vendor_ref", w.p.VendorRef,
-		"attempts", w.p.Attempts, "took", w.cfg.Now().Sub(w.p.CreatedAt).Round(time.Millisecond))
+		"attempts", w.p.Attempts, "took", w.cfg.Now().Sub(w.p.CreatedAt).Round(time.Millisecond).String())
 }
 
 // load reads the purchase and its attempts.
@@ -495,7 +502,7 @@ func (w *work) reload(ctx context.Context, ref string) error {
 func (w *work) set(p Purchase) {
 	if w.p.ID == 0 {
 		w.log = w.log.With("purchase", p.Ref, "session", p.Session, "network", p.Network,
-			"recipient", mask(p.Recipient), "amount", p.Amount)
+			"recipient", mask(p.Recipient), "amount_kobo", p.Amount)
 	}
 	w.p = p
 	w.mu.Lock()
@@ -532,12 +539,12 @@ func (w *work) insist(what string, limit time.Duration, call func(context.Contex
 }
 
 // once makes a call of the ledger and counts its failure.
-func (w *work) once(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.LedgerTimeout)
+func (d *Desk) once(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.LedgerTimeout)
 	defer cancel()
 	err := call(ctx)
 	if err != nil && !answer(err) {
-		w.count(func(s *Stats) { s.Failures++ })
+		d.count(func(s *Stats) { s.Failures++ })
 	}
 	return err
 }
@@ -545,7 +552,7 @@ func (w *work) once(ctx context.Context, call func(context.Context) error) error
 // answer tells whether err is what the ledger says about the purchase, and not
 // a failure to say it.
 func answer(err error) bool {
-	for _, target := range []error{ErrInsufficient, ErrNoWallet, ErrNotFound, ErrConflict, ErrKeyReused} {
+	for _, target := range []error{ErrInsufficient, ErrNoWallet, ErrNotFound, ErrConflict, ErrKeyReused, ErrOrder} {
 		if errors.Is(err, target) {
 			return true
 		}

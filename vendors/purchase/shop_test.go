@@ -71,6 +71,7 @@ type shop struct {
 	route     []string // vendors in order
 	does      map[string]behaviour
 	gone      map[string]bool     // vendors that are no longer configured
+	sold      vendors.Network     // the one network and its limits
 	truth     map[string]string   // by reference
 	sent      map[string]bool     // references that a vendor was called with
 	delivered map[string]int      // by reference
@@ -83,6 +84,7 @@ type shop struct {
 func newShop(t testing.TB, b *book, does ...behaviour) *shop {
 	s := &shop{
 		t: t, book: b, begun: time.Now(), does: map[string]behaviour{}, gone: map[string]bool{},
+		sold:  vendors.Network{ID: "mtn", Name: "MTN", Min: 50_00, Max: 50_000_00},
 		truth: map[string]string{}, sent: map[string]bool{}, delivered: map[string]int{}, busy: map[string][]string{},
 	}
 	for i, d := range does {
@@ -235,7 +237,10 @@ func (v view) Endpoint(vendor, network string) (purchase.Endpoint, bool) {
 }
 
 func (v view) Network(id string) (vendors.Network, bool) {
-	return vendors.Network{ID: "mtn", Name: "MTN", Min: 50_00, Max: 50_000_00}, id == "mtn"
+	s := v.process.shop
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sold, id == s.sold.ID
 }
 
 // fault is what happens to one call of the ledger.
@@ -245,6 +250,8 @@ const (
 	fine   fault = iota
 	before       // it fails and does nothing
 	after        // it is committed, and the answer is lost
+	hang         // it does nothing for as long as it may
+	refuse       // it is answered with ErrOrder
 )
 
 var errDown = errors.New("database is down")
@@ -349,8 +356,14 @@ func do[T any](ctx context.Context, l link, call string, f func() (T, error)) (T
 	if how == before || l.p.dead() {
 		return none, errDown
 	}
+	if how == hang {
+		<-ctx.Done()
+	}
 	if err := ctx.Err(); err != nil {
 		return none, err
+	}
+	if how == refuse {
+		return none, purchase.ErrOrder
 	}
 	v, err := f()
 	if how == after && err == nil {
@@ -397,6 +410,10 @@ func (l link) Purchase(ctx context.Context, ref string) (purchase.Purchase, []pu
 		return p, err
 	})
 	return p, attempts, err
+}
+
+func (l link) ByKey(ctx context.Context, key string) (purchase.Purchase, error) {
+	return do(ctx, l, "bykey", func() (purchase.Purchase, error) { return l.p.book.ByKey(ctx, key) })
 }
 
 func (l link) Due(ctx context.Context, owner string, now time.Time, limit int) ([]purchase.Purchase, error) {
