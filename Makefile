@@ -37,13 +37,17 @@ fuzz:
 bench:
 	$(BUILD) test -run '^$$' -bench . -benchmem ./...
 
+# What is installed names its own directories.
+PATHS = s,/usr/local/bin,$(PREFIX)/bin,g; s,/etc/ussdd,$(SYSCONFDIR)/ussdd,g
+
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)$(SYSCONFDIR)/ussdd
 	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/ussdd/credentials
 	install -m 0755 bin/ussdd bin/ussdctl $(DESTDIR)$(PREFIX)/bin/
-	sed 's,/usr/local/bin,$(PREFIX)/bin,g' systemd/ussdd.service > $(DESTDIR)$(UNITDIR)/ussdd.service
+	sed '$(PATHS)' systemd/ussdd.service > $(DESTDIR)$(UNITDIR)/ussdd.service
 	install -m 0644 systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/ussdd.conf
-	test -e $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env || install -m 0640 systemd/ussdd.env.example $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env
+	test -e $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env || (umask 027 && \
+		sed '$(PATHS)' systemd/ussdd.env.example > $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env)
 
 clean:
 	rm -rf bin

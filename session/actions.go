@@ -108,6 +108,9 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 		if err != nil {
 			return fail(err)
 		}
+		if r.Outcome == pending && r.Ref == "" {
+			return doubt(eff.Action)
+		}
 		return r.Outcome, menus.Result(r.Outcome, r.Reason, map[string]menus.Value{"txn": menus.Text(r.Ref)}, nil)
 	case "status":
 		r, err := e.desk.Check(ctx, c.msisdn, eff.Args["txn"].Text())

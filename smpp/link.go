@@ -276,7 +276,7 @@ func (l *Link) pause(ctx context.Context, d time.Duration, cause error, again bo
 	l.lastErr = cause.Error()
 	hopeless := l.takeWaiting(func(r *reply) bool { return r.deadline.Before(l.retryAt) })
 	l.mu.Unlock()
-	l.log.Log(ctx, level, "link waiting", "from", from.String(), "reason", cause.Error(), "pause", d.Round(time.Millisecond))
+	l.log.Log(ctx, level, "link waiting", "from", from.String(), "reason", cause.Error(), "pause", d.Round(time.Millisecond).String())
 	l.refuse(hopeless, ErrLinkLost)
 
 	t := time.NewTimer(d)
@@ -287,13 +287,14 @@ func (l *Link) pause(ctx context.Context, d time.Duration, cause error, again bo
 	}
 }
 
-// finish ends the link for good; cause is why its last connection ended.
+// finish ends the link for good; cause is why its last connection ended, if that
+// was not the stop.
 func (l *Link) finish(cause error) {
-	reason := "stopped"
+	attrs := []any{"reason", "stopped"}
 	if cause != nil {
-		reason = cause.Error()
+		attrs = append(attrs, "last_err", cause.Error())
 	}
-	l.enter(slog.LevelInfo, Closed, "reason", reason)
+	l.enter(slog.LevelInfo, Closed, attrs...)
 	l.mu.Lock()
 	rest := l.takeWaiting(func(*reply) bool { return true })
 	l.mu.Unlock()

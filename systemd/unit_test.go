@@ -143,7 +143,7 @@ func TestSupervision(t *testing.T) {
 		"Service.NotifyAccess":       "main",
 		"Service.ExecStartPre":       binary + " check",
 		"Service.ExecStart":          binary,
-		"Service.ExecReload":         "/bin/kill -HUP $MAINPID",
+		"Service.ExecReload":         `/bin/sh -c "kill -HUP $MAINPID"`,
 		"Service.EnvironmentFile":    "-/etc/ussdd/ussdd.env",
 		"Service.LoadCredential":     "ussdd:/etc/ussdd/credentials",
 		"Service.StateDirectory":     "ussdd",

@@ -55,7 +55,7 @@ type options struct {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	opts, err := parse(args, stderr)
+	opts, err := parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
@@ -110,7 +110,7 @@ func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr 
 		return false, err
 	}
 	if o.phone {
-		phone := smpptest.Phone{Sim: sim, MSISDN: o.msisdn, Timeout: o.timeout, In: stdin, Out: stdout}
+		phone := smpptest.Phone{Sim: sim, MSISDN: o.msisdn, Timeout: o.timeout, Wait: o.wait, In: stdin, Out: stdout}
 		return false, phone.Run(ctx)
 	}
 	return o.play(ctx, sim, stdout)
@@ -150,9 +150,9 @@ func (o *options) play(ctx context.Context, sim *smpptest.Sim, stdout io.Writer)
 		}
 		failed = failed || result.Failed > 0
 		if result.Failed > 0 {
-			fmt.Fprintf(stdout, "%s: %d of %d handsets failed\n", script.Name, result.Failed, result.Handsets)
+			fmt.Fprintf(stdout, "%s: %d of %s failed\n", script.Name, result.Failed, plural(result.Handsets, "handset"))
 		} else {
-			fmt.Fprintf(stdout, "%s: %d handsets, %d screens, all as expected\n", script.Name, result.Handsets, result.Screens)
+			fmt.Fprintf(stdout, "%s: %s, %s, all as expected\n", script.Name, plural(result.Handsets, "handset"), plural(result.Screens, "screen"))
 		}
 	}
 	return failed, nil
@@ -206,8 +206,8 @@ const (
 var variableName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
 // parse reads the command line and the scripts it names. The error lists all
-// that is wrong; help and flag errors have been printed.
-func parse(args []string, stderr io.Writer) (*options, error) {
+// that is wrong; help has been printed to stdout.
+func parse(args []string, stdout io.Writer) (*options, error) {
 	o := &options{}
 	var accounts, scripts, sets []string
 	collect := func(list *[]string) func(string) error {
@@ -217,7 +217,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 	}
 	flags := flag.NewFlagSet("smscsim", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:2775", "listen on this `address` for ESMEs; port 0 takes a free one")
 	flags.StringVar(&o.addrFile, "addr-file", "", "write the address listened on to this `file`, once listening")
 	flags.Func("account", "let an ESME bind with `system_id:password`; repeatable; without one, everyone may bind", collect(&accounts))
@@ -227,15 +227,16 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&o.msisdn, "msisdn", "2348031234567", "the `number` of the -phone handset")
 	flags.StringVar(&o.pcap, "pcap", "", "capture all connections in this `file`; it then holds passwords and subscribers' input")
 	flags.Func("set", "give {name} in scripts a value, as `name=value`; repeatable", collect(&sets))
-	flags.DurationVar(&o.wait, "wait", 30*time.Second, "with -script and -phone, how long to wait for an ESME to bind")
+	flags.DurationVar(&o.wait, "wait", 90*time.Second, "with -script and -phone, how long to wait for an ESME to bind; also before a dial of -phone")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for each screen")
 	flags.DurationVar(&o.enquire, "enquire-link", 30*time.Second, "ask bound ESMEs so often whether they live; 0: never")
 	flags.BoolVar(&o.verbose, "v", false, "log every PDU")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			help(stdout, flags)
 			return nil, err
 		}
-		return nil, errors.New("smscsim: see smscsim -help")
+		return nil, fmt.Errorf("smscsim: %w\nsmscsim -help explains it", err)
 	}
 
 	var problems []error

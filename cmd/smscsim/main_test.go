@@ -215,7 +215,7 @@ func TestScript(t *testing.T) {
 	dialESME(t, s.addr(), "esme", "secret")
 	out, _ := s.exit(exitOK)
 	if !strings.Contains(out, "── Amina (2348031234567)\n  dials *999#\n") ||
-		strings.Count(out, name+": 1 handsets, 1 screens, all as expected\n") != 2 {
+		strings.Count(out, name+": 1 handset, 1 screen, all as expected\n") != 2 {
 		t.Errorf("got\n%s", out)
 	}
 	capture, err := os.Open(pcap)
@@ -244,7 +244,7 @@ func TestScriptMismatch(t *testing.T) {
 	s := start(t, "-script", name, "-set", "word=Welcome")
 	dialESME(t, s.addr(), "esme", "secret")
 	out, _ := s.exit(exitFailed)
-	if !strings.Contains(out, "expected") || !strings.Contains(out, name+": 1 of 1 handsets failed\n") {
+	if !strings.Contains(out, "expected") || !strings.Contains(out, name+": 1 of 1 handset failed\n") {
 		t.Errorf("got\n%s", out)
 	}
 }
@@ -285,7 +285,7 @@ func TestUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"unknown flag", []string{"-port", "1"}, "smscsim: see smscsim -help\n"},
+		{"unknown flag", []string{"-port", "1"}, "smscsim: flag provided but not defined: -port\nsmscsim -help explains it\n"},
 		{"argument", []string{"now"}, "smscsim: unexpected argument \"now\"\n"},
 		{"phone and script", []string{"-phone", "-script", wrong},
 			"smscsim: -phone and -script exclude each other\n" +
@@ -310,14 +310,18 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: exit status %d", test.name, code)
 		}
 		leak := strings.Contains(errs.String(), "much-too-long")
-		if !strings.HasSuffix(errs.String(), test.want) || leak || out.Len() > 0 {
+		if errs.String() != test.want || leak || out.Len() > 0 {
 			t.Errorf("%s: got\n%s\nwant\n%s", test.name, errs.String(), test.want)
 		}
 	}
 	var out, errs bytes.Buffer
 	code := run(t.Context(), []string{"-help"}, nil, &out, &errs)
-	if code != exitOK || !strings.Contains(errs.String(), "-addr-file file") {
-		t.Errorf("-help: exit status %d\n%s", code, errs.String())
+	if code != exitOK || !strings.Contains(out.String(), "-addr-file file") || errs.Len() > 0 {
+		t.Errorf("-help: exit status %d\n%s%s", code, errs.String(), out.String())
+	}
+	_, example, _ := strings.Cut(out.String(), "end of its steps:\n")
+	if _, err := smpptest.ParseScript("help", []byte(example), map[string]string{"control": "127.0.0.1:8700"}); err != nil {
+		t.Errorf("-help: its script: %v", err)
 	}
 }
 

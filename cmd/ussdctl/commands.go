@@ -311,7 +311,8 @@ func (c *call) report(r store.LedgerReport) error {
 	if err := table(c.out, []string{"ACCOUNT", "TOTAL"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "\n%d entries, %d postings, %d wallets, %d purchases: ", r.Entries, r.Postings, r.Wallets, r.Purchases)
+	fmt.Fprintf(c.out, "\n%s, %s, %s, %s: ", plural(r.Entries, "entry", "entries"), plural(r.Postings, "posting", "postings"),
+		plural(r.Wallets, "wallet", "wallets"), plural(r.Purchases, "purchase", "purchases"))
 	if len(r.Violations) == 0 {
 		_, err := fmt.Fprintln(c.out, "everything agrees")
 		return err
@@ -471,6 +472,13 @@ func table(w io.Writer, head []string, rows [][]string) error {
 		fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	return tw.Flush()
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // harmless replaces what would steer the operator's terminal or break the table:

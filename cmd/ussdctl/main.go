@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strconv"
@@ -168,6 +169,11 @@ func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Wr
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "ussdctl %s: %v\n", cmd.name, err)
+	if path, ok := strings.CutPrefix(*database, "sqlite:"); ok && errors.Is(err, store.ErrSchemaMissing) {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(stderr, "There is no file %s. Is USSDD_DATABASE set as it is for ussdd?\n", path)
+		}
+	}
 	return exitCode(err)
 }
 

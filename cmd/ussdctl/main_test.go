@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,6 +193,19 @@ func TestDatabaseName(t *testing.T) {
 	}
 }
 
+func TestNoSuchFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "test.db")
+	t.Setenv("USSDD_DATABASE", "sqlite:"+file)
+	for _, command := range [][]string{{"wallet", "list"}, {"schema", "status"}} {
+		var complaint bytes.Buffer
+		code := run(t.Context(), command, io.Discard, &complaint)
+		if code != exitDatabase || !strings.Contains(complaint.String(), "run `ussdctl schema migrate`\n"+
+			"There is no file "+file+". Is USSDD_DATABASE set") {
+			t.Errorf("%v: exit %d\n%s", command, code, &complaint)
+		}
+	}
+}
+
 // TestPasswordStaysHidden asks for everything that could show the DSN.
 func TestPasswordStaysHidden(t *testing.T) {
 	const dsn = "mysql:ussdd:hunter2@tcp(127.0.0.1:1)/ussdd"
@@ -224,7 +238,11 @@ func onEach(t *testing.T, test func(t *testing.T, engine string)) {
 func database(t *testing.T, engine string) string {
 	t.Helper()
 	if engine == "sqlite" {
-		return "sqlite:" + filepath.Join(t.TempDir(), "test.db")
+		file := filepath.Join(t.TempDir(), "test.db")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "sqlite:" + file
 	}
 	dsn := os.Getenv("USSDD_TEST_MYSQL")
 	if dsn == "" {

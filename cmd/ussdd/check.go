@@ -16,7 +16,7 @@ import (
 )
 
 // check validates everything that can be validated without binding, prints what
-// it found, and lists all problems.
+// it found, and lists all problems. With any, the exit code is exitConfig.
 func check(ctx context.Context, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -55,7 +55,7 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 	tw.Flush()
 	if len(bad) > 0 {
 		complain(stderr, dedupe(bad))
-		return exitFailed
+		return exitConfig
 	}
 	fmt.Fprintln(stdout, "no problems")
 	return exitOK

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"ussdd/smpp"
 	"ussdd/store"
 )
 
@@ -39,13 +40,13 @@ type config struct {
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 
 	StepBudget   time.Duration `envconfig:"STEP_BUDGET" default:"5s" desc:"how long a subscriber waits for an action before the processing screen is shown"`
-	SessionIdle  time.Duration `envconfig:"SESSION_IDLE" default:"60s" desc:"a session without an answer for this long ends"`
-	SessionMax   time.Duration `envconfig:"SESSION_MAX" default:"180s" desc:"a session ends when it is this old"`
+	SessionIdle  time.Duration `envconfig:"SESSION_IDLE" default:"60s" desc:"a session without an answer for this long ends; longer than USSDD_STEP_BUDGET"`
+	SessionMax   time.Duration `envconfig:"SESSION_MAX" default:"180s" desc:"a session ends when it is this old; at least USSDD_SESSION_IDLE"`
 	MaxSessions  int           `envconfig:"MAX_SESSIONS" default:"100000" desc:"live sessions; a subscriber beyond them is told to try again"`
 	MaxActions   int           `envconfig:"MAX_ACTIONS" default:"1000" desc:"menu actions in flight; further ones are told that the service is unavailable"`
 	MaxPurchases int           `envconfig:"MAX_PURCHASES" default:"500" desc:"purchases being vended at once; further ones are told that the service is unavailable"`
-	VendTimeout  time.Duration `envconfig:"VEND_TIMEOUT" default:"20s" desc:"longest call to a vendor, beyond the vendor's own time-outs; a purchase goes on in the background"`
-	Lease        time.Duration `default:"6s" desc:"how long after a crash another process, or the next start, takes over unfinished purchases"`
+	VendTimeout  time.Duration `envconfig:"VEND_TIMEOUT" default:"20s" desc:"longest call to a vendor, beyond the vendor's own time-outs; a purchase goes on in the background; at least USSDD_STEP_BUDGET"`
+	Lease        time.Duration `default:"15s" desc:"how long after a crash another process, or the next start, takes over unfinished purchases"`
 	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long SIGTERM waits for steps and purchases in flight"`
 
 	smscs []smscConfig
@@ -69,7 +70,8 @@ func (u *urls) Decode(value string) error {
 
 // smscConfig is one SMSC's variables, USSDD_SMSC_<NAME>_….
 type smscConfig struct {
-	name string
+	name   string
+	unbind time.Duration // for saying goodbye at the stop; part of USSDD_DRAIN_TIMEOUT
 
 	Addr         string `desc:"host:port of the SMSC; required"`
 	SystemID     string `envconfig:"SYSTEM_ID" desc:"system_id of the bind, at most 15 octets; required"`
@@ -86,7 +88,7 @@ type smscConfig struct {
 	EnquireTimeout  time.Duration `envconfig:"ENQUIRE_TIMEOUT" default:"10s" desc:"for the enquire_link_resp; after two misses the link is closed"`
 	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"10s" desc:"for the submit_sm_resp"`
 	ReconnectMin    time.Duration `envconfig:"RECONNECT_MIN" default:"1s" desc:"first wait before connecting again; it doubles, with jitter"`
-	ReconnectMax    time.Duration `envconfig:"RECONNECT_MAX" default:"1m" desc:"longest wait before connecting again"`
+	ReconnectMax    time.Duration `envconfig:"RECONNECT_MAX" default:"1m" desc:"longest wait before connecting again; refused credentials wait it at once; doubling begins anew after a bind that lasted longer than it"`
 }
 
 // problems collects everything that is wrong, so that the operator can mend it
@@ -110,7 +112,7 @@ func (p *problems) addErr(what string, err error) {
 }
 
 // loadConfig reads the environment. What cannot be read is in the problems, and
-// has its default in the config.
+// has its default or nothing in the config.
 func loadConfig() (*config, problems) {
 	var bad problems
 	c := new(config)
@@ -122,42 +124,84 @@ func loadConfig() (*config, problems) {
 		bad.add("USSDD_LOG_FORMAT: %q is neither text nor json", c.LogFormat)
 	}
 	if _, err := logLevel(c.LogLevel); err != nil {
-		bad.add("USSDD_LOG_LEVEL: %v", err)
+		bad.add("USSDD_LOG_LEVEL: %q is none of debug, info, warn, error", c.LogLevel)
 	}
-	if c.AdminAddr != "-" {
-		if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil {
-			bad.add("USSDD_ADMIN_ADDR: %v", err)
+	if c.AdminAddr == "" {
+		bad.add("USSDD_ADMIN_ADDR: empty; use - for none")
+	} else if c.AdminAddr != "-" {
+		bad.addErr("USSDD_ADMIN_ADDR", checkAddr(c.AdminAddr, 0))
+	}
+	for _, dir := range []struct {
+		name string
+		path *string
+	}{{"MENUS", &c.Menus}, {"VENDORS", &c.Vendors}, {"SECRETS_DIR", &c.SecretsDir}} {
+		if err := checkDir(*dir.path); err != nil {
+			bad.add("%s_%s: %v", prefix, dir.name, err)
+			*dir.path = "" // so that the check of the rest does not trip over it
 		}
 	}
+	c.checkTimes(&bad)
+	for name, n := range map[string]int{"MAX_SESSIONS": c.MaxSessions, "MAX_ACTIONS": c.MaxActions, "MAX_PURCHASES": c.MaxPurchases} {
+		if n <= 0 && !bad.about(prefix+"_"+name) {
+			bad.add("USSDD_%s: %d is not positive", name, n)
+		}
+	}
+	c.loadSMSCs(&bad)
+	unknownVariables(c, &bad)
+	slices.Sort(bad)
+	return c, bad
+}
+
+// checkTimes checks the durations, each and against each other.
+func (c *config) checkTimes(bad *problems) {
 	for name, d := range map[string]time.Duration{"STEP_BUDGET": c.StepBudget, "SESSION_IDLE": c.SessionIdle,
 		"SESSION_MAX": c.SessionMax, "DRAIN_TIMEOUT": c.DrainTimeout, "LEASE": c.Lease, "VEND_TIMEOUT": c.VendTimeout} {
 		if d <= 0 && !bad.about(prefix+"_"+name) {
 			bad.add("USSDD_%s: %v is not a positive duration", name, d)
 		}
 	}
-	for name, n := range map[string]int{"MAX_SESSIONS": c.MaxSessions, "MAX_ACTIONS": c.MaxActions, "MAX_PURCHASES": c.MaxPurchases} {
-		if n <= 0 && !bad.about(prefix+"_"+name) {
-			bad.add("USSDD_%s: %d is not positive", name, n)
+	// What is not positive has been told, or could not be read.
+	if c.StepBudget > 0 && c.SessionIdle > 0 && c.SessionIdle <= c.StepBudget {
+		bad.add("USSDD_SESSION_IDLE: %v is not longer than USSDD_STEP_BUDGET, %v", c.SessionIdle, c.StepBudget)
+	}
+	if c.SessionMax > 0 && c.SessionMax < c.SessionIdle {
+		bad.add("USSDD_SESSION_MAX: %v is shorter than USSDD_SESSION_IDLE, %v", c.SessionMax, c.SessionIdle)
+	}
+	if c.VendTimeout > 0 && c.VendTimeout < c.StepBudget {
+		bad.add("USSDD_VEND_TIMEOUT: %v is shorter than USSDD_STEP_BUDGET, %v", c.VendTimeout, c.StepBudget)
+	}
+}
+
+// checkAddr says what is wrong with host:port. A lowest port of 0 lets the
+// kernel choose one.
+func checkAddr(addr string, lowest uint64) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < lowest {
+		return fmt.Errorf("port %q is not a number from %d to 65535", port, lowest)
+	}
+	return nil
+}
+
+// checkDir says what is wrong with a directory; without a name there is nothing
+// to be wrong.
+func checkDir(path string) error {
+	if path == "" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: no such directory", path)
 		}
+		return fmt.Errorf("%s: %w", path, pathErr.Err)
 	}
-	if len(c.SMSCs) == 0 {
-		bad.add("USSDD_SMSCS: no SMSC is named, so there is nothing to bind to")
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", path)
 	}
-	seen := make(map[string]bool)
-	for _, name := range c.SMSCs {
-		switch {
-		case !smscName.MatchString(name):
-			bad.add("USSDD_SMSCS: %q is not a name of letters, digits and -", name)
-		case seen[name]:
-			bad.add("USSDD_SMSCS: %q is named twice", name)
-		default:
-			seen[name] = true
-			c.smscs = append(c.smscs, loadSMSC(name, &bad))
-		}
-	}
-	unknownVariables(c, &bad)
-	slices.Sort(bad)
-	return c, bad
+	return err
 }
 
 var smscName = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
@@ -166,34 +210,78 @@ func smscPrefix(name string) string {
 	return prefix + "_SMSC_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 }
 
+// loadSMSCs reads the variables of each SMSC that is named.
+func (c *config) loadSMSCs(bad *problems) {
+	named := make(map[string]bool) // by prefix: mtn and MTN would read the same variables
+	for _, name := range c.SMSCs {
+		name = strings.TrimSpace(name)
+		switch {
+		case name == "": // a comma too many
+		case !smscName.MatchString(name):
+			bad.add("USSDD_SMSCS: %q is not a name of letters, digits and -", name)
+		case named[smscPrefix(name)]:
+			bad.add("USSDD_SMSCS: %q is named twice", name)
+		default:
+			named[smscPrefix(name)] = true
+			c.smscs = append(c.smscs, loadSMSC(name, bad))
+		}
+	}
+	if len(c.smscs) == 0 && !bad.about(prefix+"_SMSCS") {
+		bad.add("USSDD_SMSCS: no SMSC is named, so there is nothing to bind to")
+	}
+}
+
+// loadSMSC reads and checks the variables of one SMSC.
 func loadSMSC(name string, bad *problems) smscConfig {
 	s := smscConfig{name: name}
 	p := smscPrefix(name)
-	process(p, &s, bad)
+	var own problems
+	process(p, &s, &own)
+	s.loadPassword(p, &own)
+	s.check(p, &own)
+	if len(own) == 0 {
+		_, own = newLinks([]smscConfig{s}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
+	}
+	*bad = append(*bad, own...)
+	return s
+}
+
+// loadPassword takes the password from its file, if there is one.
+func (s *smscConfig) loadPassword(p string, bad *problems) {
+	if s.Password != "" {
+		if s.PasswordFile != "" {
+			bad.add("%s_PASSWORD_FILE: %s_PASSWORD is set too", p, p)
+		}
+		return
+	}
+	files := credentialFiles("smsc-" + strings.ToLower(s.name) + "-password")
+	if s.PasswordFile != "" {
+		files = []string{s.PasswordFile}
+	}
+	text, found, err := readFirst(files)
+	if err == nil && s.PasswordFile != "" && !found {
+		err = fmt.Errorf("%s is not there", s.PasswordFile)
+	}
+	if err != nil {
+		bad.add("%s_PASSWORD_FILE: %v", p, err)
+	}
+	s.Password = text
+}
+
+// maxShortMessage is what fits into a PDU's short_message (SMPP 3.4 §5.2.22).
+const maxShortMessage = 254
+
+// check names the variables that a link could not work with.
+func (s *smscConfig) check(p string, bad *problems) {
 	if s.Addr == "" {
 		bad.add("%s_ADDR: missing", p)
-	} else if _, _, err := net.SplitHostPort(s.Addr); err != nil {
-		bad.add("%s_ADDR: %v", p, err)
+	} else if strings.HasPrefix(s.Addr, ":") {
+		bad.add("%s_ADDR: %s has no host", p, s.Addr)
+	} else {
+		bad.addErr(p+"_ADDR", checkAddr(s.Addr, 1))
 	}
 	if s.SystemID == "" {
 		bad.add("%s_SYSTEM_ID: missing", p)
-	}
-	if s.Password != "" && s.PasswordFile != "" {
-		bad.add("%s_PASSWORD_FILE: %s_PASSWORD is set too", p, p)
-	}
-	if s.Password == "" {
-		files := credentialFiles("smsc-" + strings.ToLower(name) + "-password")
-		if s.PasswordFile != "" {
-			files = []string{s.PasswordFile}
-		}
-		text, found, err := readFirst(files)
-		if err == nil && s.PasswordFile != "" && !found {
-			err = fmt.Errorf("%s is not there", s.PasswordFile)
-		}
-		if err != nil {
-			bad.add("%s_PASSWORD_FILE: %v", p, err)
-		}
-		s.Password = text
 	}
 	for _, f := range []struct {
 		name, value string
@@ -203,7 +291,26 @@ func loadSMSC(name string, bad *problems) smscConfig {
 			bad.add("%s_%s: %d octets, SMPP takes at most %d", p, f.name, len(f.value), f.max)
 		}
 	}
-	return s
+	if _, err := smpp.ProfileByName(s.Profile); err != nil {
+		bad.add("%s_PROFILE: %v", p, err)
+		s.Profile = "standard" // so that the menus can still be checked
+	}
+	if s.MaxText < 0 || s.MaxText > maxShortMessage {
+		bad.add("%s_MAX_TEXT: %d is outside 0 to %d", p, s.MaxText, maxShortMessage)
+	}
+	if s.Window <= 0 && !bad.about(p+"_WINDOW") {
+		bad.add("%s_WINDOW: %d is not positive", p, s.Window)
+	}
+	for name, d := range map[string]time.Duration{"CONNECT_TIMEOUT": s.ConnectTimeout, "BIND_TIMEOUT": s.BindTimeout,
+		"ENQUIRE_LINK": s.EnquireLink, "ENQUIRE_TIMEOUT": s.EnquireTimeout, "RESPONSE_TIMEOUT": s.ResponseTimeout,
+		"RECONNECT_MIN": s.ReconnectMin, "RECONNECT_MAX": s.ReconnectMax} {
+		if d <= 0 && !bad.about(p+"_"+name) {
+			bad.add("%s_%s: %v is not a positive duration", p, name, d)
+		}
+	}
+	if s.ReconnectMax > 0 && s.ReconnectMin > s.ReconnectMax {
+		bad.add("%s_RECONNECT_MIN: %v is longer than %s_RECONNECT_MAX, %v", p, s.ReconnectMin, p, s.ReconnectMax)
+	}
 }
 
 // credentialFiles are the files in which systemd may have put a credential: under
@@ -238,8 +345,12 @@ func process(prefix string, spec any, bad *problems) {
 		if !f.IsExported() {
 			continue
 		}
-		one := reflect.New(reflect.StructOf([]reflect.StructField{f}))
-		err := envconfig.Process(prefix, one.Interface())
+		// With the whole name as the field's own, envconfig does not fall back to
+		// a variable without the prefix.
+		name := f
+		name.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:%q default:%q`, variable(prefix, f), f.Tag.Get("default")))
+		one := reflect.New(reflect.StructOf([]reflect.StructField{name}))
+		err := envconfig.Process("", one.Interface())
 		if parse := (*envconfig.ParseError)(nil); errors.As(err, &parse) {
 			bad.add("%s: %q is not %s", parse.KeyName, parse.Value, typeWords[f.Type.Kind()])
 			continue
@@ -283,6 +394,9 @@ func variables(prefix string, spec any) []string {
 // vendor asks for each is known only when the vendors are loaded.
 const secretPrefix = prefix + "_SECRET_"
 
+// testPrefix begins the variables that the project's tests are told things by.
+const testPrefix = prefix + "_TEST_"
+
 // unknownVariables reports what begins with USSDD_ and is no variable of ours:
 // a mistyped name must not leave a default in force unseen.
 func unknownVariables(c *config, bad *problems) {
@@ -292,11 +406,35 @@ func unknownVariables(c *config, bad *problems) {
 	}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, secretPrefix) || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, secretPrefix) || strings.HasPrefix(name, testPrefix) ||
+			slices.Contains(known, name) {
+			continue
+		}
+		if smsc := c.strangeSMSC(name); smsc != "" {
+			bad.add("%s: %s is not in USSDD_SMSCS", name, smsc)
 			continue
 		}
 		bad.add("%s: no such variable; the nearest is %s", name, nearest(name, known))
 	}
+}
+
+// strangeSMSC is the SMSC that an unknown variable seems to be about, if that is
+// not one of ours.
+func (c *config) strangeSMSC(variable string) string {
+	rest, ok := strings.CutPrefix(variable, smscPrefix(""))
+	if !ok {
+		return ""
+	}
+	for _, ending := range variables("", smscConfig{}) {
+		if smsc, ok := strings.CutSuffix(rest, ending); ok {
+			return strings.ToLower(strings.ReplaceAll(smsc, "_", "-"))
+		}
+	}
+	if slices.ContainsFunc(c.smscs, func(s smscConfig) bool { return strings.HasPrefix(variable, smscPrefix(s.name)+"_") }) {
+		return ""
+	}
+	smsc, _, _ := strings.Cut(rest, "_")
+	return strings.ToLower(smsc)
 }
 
 // nearest is the known name with the fewest edits from name.
@@ -334,7 +472,8 @@ usage: ussdd            run the daemon
        ussdd -version   the version
 
 SIGTERM drains and stops, SIGHUP reads the menus and vendors again.
-Exit codes: 0 stopped or valid, 1 failed while running, 2 the configuration is wrong.
+Exit codes: 0 stopped, or nothing is wrong; 1 failed while running; 2 the
+configuration or the command line is wrong, and whenever check finds a problem.
 
 Everything is set by environment variables:
 

@@ -83,6 +83,7 @@ var (
 	actionsFlying   = desc("actions_in_flight", "Menu actions and store look-ups under way.")
 	writesPending   = desc("session_writes_pending", "Session steps that wait to be written.")
 	writesDropped   = desc("session_writes_dropped_total", "Session steps lost because the store was away too long.")
+	recordsDropped  = desc("session_records_dropped_total", "Sessions whose state was not stored, for want of room or because the store will not take it.")
 	writeErrors     = desc("session_write_errors_total", "Batches of session writes that failed and were tried again.")
 
 	linkBound      = desc("link_bound", "1 if the link is bound.", "smsc")
@@ -94,6 +95,8 @@ var (
 	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
 	linkReconnects = desc("link_reconnects_total", "Attempts to connect after the first.", "smsc")
 	linkRetried    = desc("link_submit_retried_total", "submit_sm sent again after a temporary refusal.", "smsc")
+	linkUnanswered = desc("link_submit_unanswered_total", "submit_sm whose response was lost with the link.", "smsc")
+	linkWithdrawn  = desc("link_submit_withdrawn_total", "Replies that waited until their dialogue was over, and were not sent.", "smsc")
 	linkInFlight   = desc("link_window_used", "submit_sm that wait for their response.", "smsc")
 	linkQueued     = desc("link_queue_used", "Replies that wait for room in the window.", "smsc")
 	linkLastPDU    = desc("link_last_pdu_age_seconds", "Time since anything was received from the SMSC.", "smsc")
@@ -103,6 +106,8 @@ var (
 	purchasesRepeats = desc("purchases_repeated_total", "Confirmations that were repetitions of a known purchase.")
 	purchasesFlying  = desc("purchases_in_flight", "Purchases being worked on, by whom: desk or reconciler.", "by")
 	purchasesRefused = desc("purchases_refused_total", "Purchases refused because too many were in flight.")
+	purchasesResumed = desc("purchases_resumed_total", "Purchases that the reconciler took up.")
+	purchasesGivenUp = desc("purchases_given_up_total", "Works on a purchase that a trouble of the ledger ended; the reconciler goes on.")
 	purchasesOrphans = desc("purchases_orphaned_total", "Purchases taken up that a crash or a trouble had left.")
 	purchasesLost    = desc("purchases_conflicts_total", "Moves of a purchase that somebody else made first.")
 	purchasesPanics  = desc("purchases_panics_total", "Works on a purchase that ended in a panic; the reconciler goes on.")
@@ -156,6 +161,7 @@ func (p parts) sessions(counter, gauge sample) {
 	counter(sessionRefused, float64(s.Refused), "refused")
 	counter(sessionRefused, float64(s.Unsent), "unsent")
 	counter(writesDropped, float64(s.DroppedSteps))
+	counter(recordsDropped, float64(s.DroppedRecords))
 	counter(writeErrors, float64(s.WriteErrors))
 	for reason, n := range s.Ended {
 		counter(sessionsEnded, float64(n), string(reason))
@@ -194,6 +200,8 @@ func link(st smpp.Status, counter, gauge sample) {
 	}
 	counter(linkReconnects, float64(c.Reconnects), name)
 	counter(linkRetried, float64(c.Retried), name)
+	counter(linkUnanswered, float64(c.Unanswered), name)
+	counter(linkWithdrawn, float64(c.Withdrawn), name)
 }
 
 func (p parts) purchases(counter, gauge sample) {
@@ -210,6 +218,8 @@ func (p parts) purchases(counter, gauge sample) {
 	counter(purchasesHeld, float64(s.Bought))
 	counter(purchasesRepeats, float64(s.Repeated))
 	counter(purchasesRefused, float64(s.Refused))
+	counter(purchasesResumed, float64(s.Resumed))
+	counter(purchasesGivenUp, float64(s.GivenUp))
 	counter(purchasesOrphans, float64(s.Orphans))
 	counter(purchasesLost, float64(s.Conflicts))
 	counter(purchasesPanics, float64(s.Panics))

@@ -181,6 +181,9 @@ func (s *services) Find(ctx context.Context, name, version string) (*menus.Servi
 		return svc, nil
 	}
 	stored, err := s.db.Service(ctx, name, version)
+	if errors.Is(err, store.ErrNotFound) {
+		err = session.ErrNotFound
+	}
 	if err != nil {
 		return nil, fmt.Errorf("service %s version %s: %w", name, version, err)
 	}
@@ -189,7 +192,8 @@ func (s *services) Find(ctx context.Context, name, version string) (*menus.Servi
 		return nil, err
 	}
 	if svc, err = menus.Compile(stored.Source, name, opt); err != nil {
-		return nil, fmt.Errorf("service %s version %s: %w", name, version, err)
+		// Written for actions or a link that are not there any more.
+		return nil, fmt.Errorf("service %s version %s: %w: %w", name, version, session.ErrNotFound, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,10 +204,10 @@ func (s *services) Find(ctx context.Context, name, version string) (*menus.Servi
 	return svc, nil
 }
 
-// remember stores the services in force, so that their sessions can go on after
-// they have changed.
-func (s *services) remember(ctx context.Context) error {
-	for _, svc := range s.data.Load().menus.Services() {
+// remember stores services, so that their sessions can go on after they have
+// changed.
+func (s *services) remember(ctx context.Context, c *menus.Catalogue) error {
+	for _, svc := range c.Services() {
 		err := s.db.SaveService(ctx, store.Service{Name: svc.Name(), Version: svc.Version(),
 			Codes: strings.Join(svc.Codes(), ","), Source: svc.Source(), SeenAt: time.Now()})
 		if err != nil {
@@ -216,10 +220,16 @@ func (s *services) remember(ctx context.Context) error {
 // sessions keeps the session engine's records in the store.
 type sessions struct{ db *store.DB }
 
+// storedState is the state column of a session.
+type storedState struct {
+	Heard session.Heard `json:"heard"`
+	Menu  menus.State   `json:"menu"`
+}
+
 func (s sessions) Save(ctx context.Context, records []session.Record, steps []session.Step) error {
 	rows := make([]store.Session, len(records))
 	for i, r := range records {
-		state, err := json.Marshal(r.State)
+		state, err := json.Marshal(storedState{r.Heard, r.State})
 		if err != nil {
 			return fmt.Errorf("state of session %d: %w", r.ID, err)
 		}
@@ -232,20 +242,31 @@ func (s sessions) Save(ctx context.Context, records []session.Record, steps []se
 		out[i] = store.Step{Session: st.Session, N: st.N, At: st.At, Screen: st.Screen, Input: st.Input, Shown: st.Shown,
 			TookMicros: st.Took.Microseconds()}
 	}
-	return s.db.SaveSessions(ctx, rows, out)
+	return sessionError(s.db.SaveSessions(ctx, rows, out))
+}
+
+// sessionError gives the store's errors the session engine's meaning.
+func sessionError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return session.ErrNotFound
+	case errors.Is(err, store.ErrInvalid):
+		return fmt.Errorf("%w: %w", session.ErrInvalid, err)
+	}
+	return err
 }
 
 func (s sessions) Load(ctx context.Context, key session.Key) (session.Record, error) {
 	row, err := s.db.FindSession(ctx, key.SMSC, key.MSISDN, key.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		return session.Record{}, session.ErrNotFound
-	}
 	if err != nil {
-		return session.Record{}, err
+		return session.Record{}, sessionError(err)
 	}
-	r := session.Record{ID: row.ID, Key: key, Code: row.Code, Service: row.Service, Version: row.Version, Steps: row.Steps,
-		Started: row.StartedAt, Last: row.LastAt}
-	return r, json.Unmarshal(row.State, &r.State)
+	var state storedState
+	if err := json.Unmarshal(row.State, &state); err != nil {
+		return session.Record{}, fmt.Errorf("state of session %d: %w", row.ID, err)
+	}
+	return session.Record{ID: row.ID, Key: key, Code: row.Code, Service: row.Service, Version: row.Version,
+		State: state.Menu, Heard: state.Heard, Steps: row.Steps, Started: row.StartedAt, Last: row.LastAt}, nil
 }
 
 // wallets gives the session engine the subscribers' money.
@@ -256,7 +277,7 @@ type wallets struct {
 
 func (w wallets) Open(ctx context.Context, msisdn string) error {
 	_, err := w.db.OpenWallet(ctx, msisdn)
-	return err
+	return sessionError(err)
 }
 
 func (w wallets) Balance(ctx context.Context, msisdn string) (int64, error) {
@@ -283,6 +304,7 @@ func (w wallets) History(ctx context.Context, msisdn string, limit int) ([]sessi
 type counter struct {
 	desk *purchase.Desk
 	data *atomic.Pointer[data]
+	log  *slog.Logger
 }
 
 func (c counter) Buy(ctx context.Context, o session.Order) (session.Receipt, error) {
@@ -292,10 +314,16 @@ func (c counter) Buy(ctx context.Context, o session.Order) (session.Receipt, err
 		return session.Receipt{Outcome: "insufficient"}, nil
 	case errors.Is(err, purchase.ErrLimit):
 		return session.Receipt{Outcome: "declined", Reason: "limit"}, nil
-	case errors.Is(err, purchase.ErrNetwork), errors.Is(err, purchase.ErrBusy), errors.Is(err, purchase.ErrDraining):
-		return session.Receipt{Outcome: "unavailable"}, nil
+	case errors.Is(err, purchase.ErrUnknown):
+		// It may be under way: the subscriber sees the processing screen, which
+		// asks for it by the name that it has then.
+		c.log.Error("purchase unknown", "purchase", p.Ref, "session", o.Session, "err", err)
+		return session.Receipt{Ref: p.Ref, Outcome: "pending"}, nil
 	case err != nil:
-		return session.Receipt{}, err
+		// Nothing was bought: the network is not sold, too much is in flight, the
+		// daemon stops, or the order makes no sense.
+		c.log.Warn("purchase refused", "session", o.Session, "err", err)
+		return session.Receipt{Outcome: "unavailable"}, nil
 	}
 	return receipt(p, c.data.Load().vendors), nil
 }
@@ -337,6 +365,11 @@ func (l ledger) Hold(ctx context.Context, p purchase.Purchase) (purchase.Purchas
 	return purchase.Purchase(got), created, ledgerError(err)
 }
 
+func (l ledger) ByKey(ctx context.Context, key string) (purchase.Purchase, error) {
+	got, err := l.db.PurchaseByKey(ctx, key)
+	return purchase.Purchase(got), ledgerError(err)
+}
+
 func (l ledger) Attempt(ctx context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
 	got, err := l.db.Attempt(ctx, store.Purchase(p), store.Attempt(a))
 	return purchase.Purchase(got), ledgerError(err)
@@ -376,7 +409,8 @@ func (l ledger) Renew(ctx context.Context, owner string, until time.Time) error 
 
 func ledgerError(err error) error {
 	for theirs, ours := range map[error]error{store.ErrInsufficient: purchase.ErrInsufficient, store.ErrNoWallet: purchase.ErrNoWallet,
-		store.ErrConflict: purchase.ErrConflict, store.ErrNotFound: purchase.ErrNotFound, store.ErrMismatch: purchase.ErrConflict} {
+		store.ErrConflict: purchase.ErrConflict, store.ErrNotFound: purchase.ErrNotFound, store.ErrMismatch: purchase.ErrConflict,
+		store.ErrInvalid: purchase.ErrOrder} {
 		if errors.Is(err, theirs) {
 			return fmt.Errorf("%w: %w", ours, err)
 		}

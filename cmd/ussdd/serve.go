@@ -52,7 +52,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	}
 	defer d.db.Close()
 	d.services = &services{data: &d.data, db: d.db, cfg: cfg}
-	if err := d.services.remember(stop); err != nil {
+	if err := d.services.remember(stop, loaded.menus); err != nil {
 		return fmt.Errorf("remember the menus: %w", err)
 	}
 	if err := d.wire(); err != nil {
@@ -97,10 +97,13 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 
 	// The order of stopping: no new sessions and purchases; what is in flight
 	// comes to a safe state; the binds are given up; what is left is written.
+	// A quarter of the time is for the last two.
 	log.Info("ussdd drains", "live_sessions", d.engine.Stats().Live)
 	d.draining.Store(true)
 	d.notify(sd.SdNotifyStopping)
-	drain, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
+	end, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
+	defer cancel()
+	drain, cancel := context.WithTimeout(end, cfg.DrainTimeout-2*d.closing())
 	defer cancel()
 	var inFlight errgroup.Group
 	inFlight.Go(func() error { return d.engine.Drain(drain) })
@@ -110,9 +113,14 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	}
 	stopLinks()
 	links.Wait()
+	// Sessions were served until now, and may have begun actions.
+	if e := d.engine.Drain(end); e != nil {
+		log.Warn("actions in flight are cut off", "err", e)
+	}
 	stopParts()
 	parts.Wait()
 	watch.Wait()
+	err = errors.Join(err, d.engine.Flush(end))
 	d.data.Load().vendors.CloseIdleConnections()
 	if admin != nil {
 		err = errors.Join(err, admin.Close())
@@ -123,6 +131,10 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	log.Info("ussdd stopped")
 	return err
 }
+
+// closing is the part of the drain's time that unbinding may take, and writing
+// what is left.
+func (d *daemon) closing() time.Duration { return d.cfg.DrainTimeout / 8 }
 
 // openStore opens the database and sees to its schema: SQLite is migrated, a
 // database of several users is only checked.
@@ -159,24 +171,15 @@ func (d *daemon) wire() error {
 		Budget: d.cfg.StepBudget, Idle: d.cfg.SessionIdle, MaxLength: d.cfg.SessionMax,
 		MaxSessions: d.cfg.MaxSessions, MaxEffects: d.cfg.MaxActions,
 		NewID: store.NewID, Observe: d.metrics.observe, Log: d.log,
-	}, d.services, counter{d.desk, &d.data}, wallets{d.db, &d.data}, sessions{d.db})
-	for _, s := range d.cfg.smscs {
-		profile, err := smpp.ProfileByName(s.Profile)
-		if err != nil {
-			return problems{fmt.Sprintf("%s_PROFILE: %v", smscPrefix(s.name), err)}
-		}
-		link, err := smpp.NewLink(smpp.Config{
-			Name: s.name, Addr: s.Addr, SystemID: s.SystemID, Password: s.Password, SystemType: s.SystemType,
-			Profile: profile, Window: s.Window, MaxText: s.MaxText,
-			ConnectTimeout: s.ConnectTimeout, BindTimeout: s.BindTimeout, EnquireLink: s.EnquireLink,
-			EnquireTimeout: s.EnquireTimeout, ResponseTimeout: s.ResponseTimeout,
-			ReconnectMin: s.ReconnectMin, ReconnectMax: s.ReconnectMax, Log: d.log,
-		}, smpp.HandlerFunc(d.handle))
-		if err != nil {
-			return problems{fmt.Sprintf("SMSC %s: %v", s.name, err)}
-		}
-		d.links = append(d.links, link)
+	}, d.services, counter{d.desk, &d.data, d.log}, wallets{d.db, &d.data}, sessions{d.db})
+	for i := range d.cfg.smscs {
+		d.cfg.smscs[i].unbind = d.closing()
 	}
+	links, bad := newLinks(d.cfg.smscs, smpp.HandlerFunc(d.handle), d.log)
+	if len(bad) > 0 {
+		return bad
+	}
+	d.links = links
 	d.metrics.collect(d)
 	return nil
 }
@@ -199,6 +202,7 @@ func (d *daemon) handle(ev *smpp.Event) {
 		Kind: kinds[ev.Op],
 		Key:  session.Key{SMSC: ev.Dialogue.SMSC, MSISDN: ev.Dialogue.MSISDN, ID: ev.Dialogue.ID},
 		Code: ev.Code, Text: ev.Text, Medium: ev.Medium(), Replier: ev, Err: ev.Err,
+		Counter: ev.Counter, HasCounter: ev.HasCounter,
 		Gone: ev.Op == smpp.Refused && over(ev.Err),
 	})
 }
@@ -224,13 +228,19 @@ func (d *daemon) reload(ctx context.Context) {
 		}
 		return
 	}
+	if err := d.services.remember(ctx, loaded.menus); err != nil {
+		d.metrics.reloaded(false)
+		d.log.Error("reload refused, the new menus cannot be remembered for their sessions", "err", err)
+		return
+	}
 	d.data.Store(loaded)
 	old.vendors.CloseIdleConnections() // calls in flight go on
-	if err := d.services.remember(ctx); err != nil {
-		d.log.Error("remember the menus", "err", err)
-	}
 	d.metrics.reloaded(true)
-	d.log.Info("menus and vendors reloaded", "services", len(loaded.menus.Services()))
+	var serving []string
+	for _, svc := range loaded.menus.Services() {
+		serving = append(serving, svc.Name()+" "+svc.Version())
+	}
+	d.log.Info("menus and vendors reloaded", "services", serving)
 }
 
 // notify tells systemd of a state, where there is one to tell.

@@ -104,7 +104,9 @@ func play(ctx context.Context, s *stack.Stack, phone bool, pcap string) error {
 
 // terminal gives the stack to a person at the terminal.
 func terminal(ctx context.Context, s *stack.Stack, args []string) error {
-	fmt.Printf("A wallet with N2,000 waits for %s. Dial *999#; :help explains the handset.\n\n", msisdn)
+	fmt.Printf("A wallet with N2,000 waits for %s. Dial *999#; :help explains the handset.\n", msisdn)
+	fmt.Printf("For another terminal: USSDD_DATABASE=%s %s/ussdctl purchase list\nvendorsim's control: http://%s; logs: %s/*.log\n\n",
+		s.Database, s.Bin, s.Vendors["control"], s.Dir)
 	sim, err := s.SMSC(ctx, os.Stdin, os.Stdout, append(args, "-phone", "-msisdn", msisdn)...)
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ func (c crash) run(t *testing.T, r *rig) {
 		}
 	}
 	// Short times, so that what waits for them does not take minutes.
-	r.Env = []string{"USSDD_LEASE=1s", "USSDD_VEND_TIMEOUT=3s", "USSDD_VENDORS=" + vendorDir(t, r.Dir, false)}
+	r.Env = []string{"USSDD_LEASE=1s", "USSDD_STEP_BUDGET=2s", "USSDD_VEND_TIMEOUT=3s", "USSDD_VENDORS=" + vendorDir(t, r.Dir, false)}
 	for i, at := range c.lives {
 		if i == 1 && c.shrink {
 			r.Env = append(r.Env, "USSDD_VENDORS="+vendorDir(t, r.Dir, true))

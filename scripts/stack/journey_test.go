@@ -71,6 +71,34 @@ func TestPurchaseOnBothEngines(t *testing.T) {
 	})
 }
 
+// The four networks, each by its own API and by its fallback's, with the number
+// typed in every spelling.
+func TestEveryNetworkAndItsFallback(t *testing.T) {
+	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
+	r.daemon()
+	spellings := []string{"08061230001", "2348061230001", "+2348061230001", "8061230001"}
+	h := r.sim.Handset(caller)
+	for i, network := range []struct{ name, vendor, fallback string }{
+		{"MTN", "mtn", "quickvend"}, {"Airtel", "airtel", "topline"}, {"Glo", "glo", "quickvend"}, {"9mobile", "9mobile", "topline"},
+	} {
+		for _, vendor := range []string{network.vendor, network.fallback} {
+			r.walk(h, [][2]string{{"*999#", "1. Buy Airtime"}, {"1", network.name}, {fmt.Sprint(i + 1), "Enter phone number:"},
+				{spellings[i], "Select Amount:"}, {"1", "Phone: 08061230001\nAmount: N50"}, {"1", "Airtime Purchase Successful!"}}...)
+			p := r.purchases()[0]
+			if p.State != "delivered" || p.Vendor != vendor {
+				t.Errorf("%s was %s by %s, want delivered by %s", network.name, p.State, p.Vendor, vendor)
+			}
+			if shown := r.ctl("purchase", "show", strings.ToLower(p.Ref)); !strings.Contains(shown, p.Ref) || !strings.Contains(shown, "2348061230001") {
+				t.Errorf("purchase show:\n%s", shown)
+			}
+			if err := r.Fault(r.ctx, network.vendor, "down"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.balanced()
+}
+
 // A subscriber in the middle of the menu does not notice that the daemon was
 // killed and started again: the gateway keeps the dialogue, and its id comes
 // back over the new bind.

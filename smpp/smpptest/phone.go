@@ -16,18 +16,22 @@ type Phone struct {
 	Sim     *Sim
 	MSISDN  string
 	Timeout time.Duration // after which the network ends a dialogue that the ESME leaves without an answer; must be positive
+	Wait    time.Duration // how long a dial waits for an ESME to bind; zero: not at all
 	In      io.Reader     // lines; read by a goroutine of its own, which ends with In
 	Out     io.Writer
 }
 
-const phoneHelp = `Type a code such as *999# to dial it. In a session, what you type is your answer.
-  :hangup  end the session
+const phoneHelp = `Type a code such as *999# to dial it. In a session, what you type is your answer;
+typed before the screen is there, it waits for it.
+  :hangup  end the session, at once
   :help    show this
-  :quit    leave (so does the end of the input)
+  :quit    leave, at once (the end of the input: after the screen that is awaited)
 `
 
-// Run serves the user until :quit, the end of In, or the end of ctx. A dialogue
-// still open then is hung up. The error is In's or Out's.
+// Run serves the user until :quit, the end of In, or the end of ctx. What is
+// typed while a screen is awaited is held back until that has come, so that In
+// can be a plain pipe; the end of In is held back alike. A dialogue still open
+// at the end is hung up. The error is In's or Out's.
 func (p *Phone) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,17 +50,33 @@ func (p *Phone) Run(ctx context.Context) error {
 		readErr = in.Err()
 	}()
 
-	t := &terminal{Phone: p, handset: p.Sim.Handset(p.MSISDN)}
+	t := &terminal{Phone: p, ctx: ctx, handset: p.Sim.Handset(p.MSISDN)}
 	t.printf("This is the phone of +%s.\n%s", p.MSISDN, phoneHelp)
 	t.prompt()
 	for !t.left && t.err == nil {
+		if !t.awaits() && len(t.held) > 0 {
+			line := t.held[0]
+			t.held = t.held[1:]
+			t.printf("%s\n", line) // behind its prompt, as if typed now
+			t.line(line)
+			continue
+		}
+		if !t.awaits() && lines == nil {
+			t.left, t.err = true, readErr
+			break
+		}
 		select {
 		case line, ok := <-lines:
-			if !ok {
-				t.left, t.err = true, readErr
-				break
+			switch {
+			case !ok:
+				lines = nil
+			case t.awaits() && !strings.HasPrefix(line, ":"):
+				t.held = append(t.held, line)
+			default:
+				t.line(line)
 			}
-			t.line(line)
+		case err := <-t.bound:
+			t.redial(err)
 		case e := <-t.events():
 			t.event(e)
 		case <-t.late():
@@ -73,12 +93,23 @@ func (p *Phone) Run(ctx context.Context) error {
 // terminal is the state of a Phone that runs.
 type terminal struct {
 	*Phone
+	ctx      context.Context // Run's
 	handset  *Handset
-	dialogue *dialogue // nil: none is open
-	patience *time.Timer
+	dialogue *dialogue   // nil: none is open
+	patience *time.Timer // nil: no screen is awaited
+	held     []string    // typed while something was awaited
 	left     bool
 	err      error // of Out
+
+	// While a dial waits for an ESME:
+	dialled string
+	bound   <-chan error       // the end of the wait; nil: no dial waits
+	giveUp  context.CancelFunc // of the wait
 }
+
+// awaits tells whether the user has done something that has not come to
+// anything yet.
+func (t *terminal) awaits() bool { return t.patience != nil || t.bound != nil }
 
 // events is where the dialogue's screens come from; nil, that is never, without
 // one.
@@ -106,6 +137,13 @@ func (t *terminal) line(line string) {
 	case line == ":help":
 		t.printf("%s", phoneHelp)
 	case line == ":hangup":
+		t.held = nil // meant for the session that ends
+		if t.bound != nil {
+			t.giveUp()
+			t.bound = nil
+			t.printf("You hung up.\n")
+			break
+		}
 		if t.dialogue == nil {
 			t.printf("There is no session.\n")
 			break
@@ -120,7 +158,7 @@ func (t *terminal) line(line string) {
 		t.await(t.handset.input(opUSSRConfirm, line))
 		return
 	case strings.HasPrefix(line, "*") || strings.HasPrefix(line, "#"):
-		t.await(t.handset.begin(ServiceOf(line), line))
+		t.dial(line)
 		return
 	default:
 		t.printf("There is no session. Dial a code such as *999# first.\n")
@@ -128,19 +166,43 @@ func (t *terminal) line(line string) {
 	t.prompt()
 }
 
+// dial begins a session, once an ESME is bound.
+func (t *terminal) dial(code string) {
+	d, err := t.handset.begin(ServiceOf(code), code)
+	if !errors.Is(err, ErrNoESME) || t.Wait <= 0 {
+		t.await(d, err)
+		return
+	}
+	t.printf("No ESME is bound. Waiting %v for one.\n", t.Wait)
+	ctx, cancel := context.WithTimeout(t.ctx, t.Wait)
+	bound := make(chan error, 1)
+	go func() {
+		defer cancel()
+		bound <- t.Sim.WaitBound(ctx, "")
+	}()
+	t.dialled, t.bound, t.giveUp = code, bound, cancel
+}
+
+// redial goes on with a dial whose wait for an ESME has ended with err.
+func (t *terminal) redial(err error) {
+	t.bound = nil
+	if err != nil {
+		t.await(nil, ErrNoESME)
+		return
+	}
+	t.dial(t.dialled)
+}
+
 // await begins to wait for what the ESME says to the step just sent.
 func (t *terminal) await(d *dialogue, err error) {
-	switch {
-	case errors.Is(err, ErrNotYourTurn):
-		t.printf("Wait for the screen, or :hangup.\n")
-	case err != nil:
+	if err != nil {
 		t.printf("Connection problem: %v.\n", err)
 		t.prompt()
-	default:
-		t.dialogue = d
-		t.settle()
-		t.patience = time.NewTimer(t.Timeout)
+		return
 	}
+	t.dialogue = d
+	t.settle()
+	t.patience = time.NewTimer(t.Timeout)
 }
 
 func (t *terminal) event(e event) {
@@ -197,7 +259,7 @@ func (t *terminal) leave() {
 }
 
 func (t *terminal) prompt() {
-	if t.left || t.patience != nil {
+	if t.left || t.awaits() {
 		return
 	}
 	if t.dialogue == nil {

@@ -22,10 +22,16 @@ type user struct {
 // newUser gives somebody a phone.
 func newUser(t *testing.T, ctx context.Context, sim *smpptest.Sim, timeout time.Duration) *user {
 	t.Helper()
+	return newPatientUser(t, ctx, sim, timeout, 0)
+}
+
+// newPatientUser is one whose dials wait for an ESME.
+func newPatientUser(t *testing.T, ctx context.Context, sim *smpptest.Sim, timeout, wait time.Duration) *user {
+	t.Helper()
 	inRead, in := io.Pipe()
 	out, outWrite := io.Pipe()
 	u := &user{t: t, in: in, out: bufio.NewReader(out), done: make(chan error, 1)}
-	phone := smpptest.Phone{Sim: sim, MSISDN: amina, Timeout: timeout, In: inRead, Out: outWrite}
+	phone := smpptest.Phone{Sim: sim, MSISDN: amina, Timeout: timeout, Wait: wait, In: inRead, Out: outWrite}
 	go func() {
 		u.done <- phone.Run(ctx)
 		outWrite.Close()
@@ -154,9 +160,62 @@ func TestPhoneRefused(t *testing.T) {
 	u.types("*999#")
 	begin := e.delivered()
 	u.types("too early")
-	u.sees("Wait for the screen, or :hangup.\n")
+	u.types(":help")
+	u.sees("is awaited)\n")
 	e.ack(begin, 0x64)
 	u.sees("dial> ", "Connection problem: the ESME refused the input: 0x64 ", "The session has ended.")
+	u.sees("dial> ", "too early\nThere is no session.")
+}
+
+func TestPhoneOnAPipe(t *testing.T) {
+	sim := newSim(t, smpptest.Config{})
+	bound(t, sim).serve(shop())
+	var out strings.Builder
+	phone := smpptest.Phone{Sim: sim, MSISDN: amina, Timeout: patience, In: strings.NewReader("*999#\n1\n*999#\n"), Out: &out}
+	if err := phone.Run(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(out.String(), "> ") // the prompts
+	if len(parts) != 5 || !strings.HasPrefix(parts[2], "1\n") || !strings.Contains(parts[2], "Airtime Purchase Successful!") ||
+		!strings.HasPrefix(parts[3], "*999#\n") || !strings.Contains(parts[3], "Welcome") {
+		t.Errorf("saw\n%s", out.String())
+	}
+}
+
+func TestPhoneHangupDoesNotWait(t *testing.T) {
+	sim := newSim(t, smpptest.Config{})
+	e := bound(t, sim)
+	u := newUser(t, within(t), sim, patience)
+	u.types("*999#")
+	begin := e.delivered()
+	u.types("1") // for a session that there is no more
+	u.types(":hangup")
+	u.sees("dial> ", "You hung up.")
+	e.ack(begin, 0)
+	if release := e.delivered(); release.op[0] != 0x81 {
+		t.Errorf("%+v", release)
+	}
+	u.types(":help")
+	if seen := u.reads("dial> "); strings.Contains(seen, "There is no session.") {
+		t.Errorf("saw %s", seen)
+	}
+}
+
+func TestPhoneWaitsForAnESME(t *testing.T) {
+	sim := newSim(t, smpptest.Config{})
+	u := newPatientUser(t, within(t), sim, patience, patience)
+	u.types("*999#")
+	u.sees("No ESME is bound. Waiting 10s for one.\n")
+	u.types(":hangup")
+	u.sees("dial> ", "You hung up.")
+	u.types("*999#")
+	u.sees("for one.\n")
+	bound(t, sim).serve(shop())
+	u.sees("answer> ", "Welcome")
+
+	u = newPatientUser(t, within(t), newSim(t, smpptest.Config{}), patience, time.Millisecond)
+	u.types("*999#")
+	u.sees("dial> ", "Connection problem: no ESME is bound")
 }
 
 func TestPhoneUnaskedEnd(t *testing.T) {
