@@ -13,6 +13,8 @@
 //     its result is the next input of the menu. A session whose effect runs is
 //     busy: USSD is strictly alternating, so an input that arrives before the
 //     subscriber was shown a screen can only be a repetition, and is dropped.
+//     An answer that is delivered again behind its screen would be taken for
+//     the answer to that one; the gateway's counter, where it has one, tells it.
 //  4. Every step is written behind: the newest state of each session and its
 //     steps go to the Store in batches. Money is never written behind; it has
 //     its own transactions behind the Desk.
@@ -25,7 +27,8 @@
 //     again under the same idempotency key.
 //
 // Goroutines: Handle never blocks and may be called from any number of link
-// goroutines. Run owns the sweep of idle sessions and the writing behind. Each
-// effect and each look into the store has one goroutine, bounded by
-// Config.MaxEffects and waited for by Drain.
+// goroutines. Run owns the sweep of idle sessions, and a goroutine of its own
+// writes behind, so that a store that hangs stops neither. Each effect and each
+// look into the store has one goroutine, bounded by Config.MaxEffects and waited
+// for by Drain.
 package session
