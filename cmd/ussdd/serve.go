@@ -261,12 +261,12 @@ func (d *daemon) status() string {
 	return fmt.Sprintf("%d/%d SMSCs bound, %s", bound, len(d.links), plural(int(d.engine.Stats().Live), "live session"))
 }
 
-// statusEvery is how often systemd's status line is renewed.
-const statusEvery = 10 * time.Second
+// statusEvery is how often systemd's status line is looked at.
+const statusEvery = time.Second
 
-// watch feeds systemd's watchdog for as long as the session engine really goes
-// round: its sweep takes every shard's lock, so that a stuck shard, or a stuck
-// loop, ends in a restart.
+// watch tells systemd of every new status, and feeds its watchdog for as long as
+// the session engine really goes round: its sweep takes every shard's lock, so
+// that a stuck shard, or a stuck loop, ends in a restart.
 func (d *daemon) watch(ctx context.Context) {
 	every := statusEvery
 	limit, err := sd.SdWatchdogEnabled(false)
@@ -278,15 +278,24 @@ func (d *daemon) watch(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	var told string
+	var fed time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			state := "STATUS=" + d.status()
-			if limit > 0 && time.Since(d.engine.Swept()) < limit/2+2*time.Second {
+		case now := <-tick.C:
+			status := d.status()
+			state := "STATUS=" + status
+			feed := limit > 0 && now.Sub(fed) >= limit/4 && now.Sub(d.engine.Swept()) < limit/2+2*time.Second
+			if feed {
 				state = sd.SdNotifyWatchdog + "\n" + state
+				fed = now
 			}
+			if !feed && status == told {
+				continue
+			}
+			told = status
 			if _, err := sd.SdNotify(false, state); err != nil {
 				d.log.Warn("sd_notify", "err", err)
 			}
