@@ -23,7 +23,7 @@ type Config struct {
 	Tombstone   time.Duration // how long the key of an ended session is remembered; 60 s
 	MaxSessions int           // live sessions; further begins are told to try again; 100,000
 	MaxEffects  int           // actions and look-ups in flight; further ones fail at once; 1,000
-	MaxPending  int           // steps waiting to be written; the oldest beyond it are dropped and counted; 100,000
+	MaxPending  int           // steps, and sessions, waiting to be written; beyond it the oldest steps and new sessions are dropped and counted; 100,000
 
 	NewID   func() int64                                            // time-ordered ids; required
 	Now     func() time.Time                                        // time.Now
@@ -86,6 +86,7 @@ type dialogue struct {
 	replier  Replier
 	medium   menus.Medium
 	busy     bool // an effect is in flight: no screen has been shown since the last input
+	resumed  bool // it came from the store, where an earlier process may have begun its purchase
 	checking bool // the store is being asked whether the session went on elsewhere
 }
 
@@ -357,6 +358,9 @@ func (e *Engine) perform(sh *shard, d *dialogue, eff menus.Effect, at time.Time)
 		e.counts.overload.Add(1)
 		d.busy = false
 		_, result := refusal(eff.Action)
+		if d.resumed {
+			_, result = doubt(eff.Action)
+		}
 		e.step(sh, d, result, "", at)
 	}
 }
@@ -373,7 +377,9 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 	if e.draining.Load() || e.live.Load() >= int64(e.cfg.MaxSessions) || !e.look(sh, ev.Key, func(rec Record, service *menus.Service, reason Reason, released bool) {
 		if released {
 			sh.tombs[ev.Key] = at
-			e.record(rec, Released, at)
+			if rec.ID != 0 {
+				e.record(rec, Released, at)
+			}
 			return
 		}
 		live := sh.live[ev.Key.subscriber()]
@@ -400,7 +406,7 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 			}
 			return
 		}
-		d := &dialogue{rec: rec, service: service}
+		d := &dialogue{rec: rec, service: service, resumed: true}
 		e.install(sh, d)
 		e.counts.resumed.Add(1)
 		defer e.guard(sh, d)
@@ -455,7 +461,7 @@ func (e *Engine) look(sh *shard, key Key, found func(Record, *menus.Service, Rea
 		defer sh.mu.Unlock()
 		released := sh.looking[key]
 		delete(sh.looking, key)
-		found(rec, service, reason, released && rec.ID != 0)
+		found(rec, service, reason, released)
 	})
 	if ok {
 		sh.looking[key] = false

@@ -204,6 +204,7 @@ type memory struct {
 	steps   map[int64][]session.Step
 	loads   int
 	err     error
+	gate    chan struct{} // if set, Load waits for it
 }
 
 func newMemory() *memory {
@@ -238,6 +239,9 @@ func (m *memory) Save(_ context.Context, records []session.Record, steps []sessi
 }
 
 func (m *memory) Load(_ context.Context, key session.Key) (session.Record, error) {
+	if m.gate != nil {
+		<-m.gate
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.loads++
@@ -970,4 +974,48 @@ func TestStopLeavesSessionsOpen(t *testing.T) {
 	q := newPhone()
 	again.send(session.Input, key("1"), "1", q)
 	q.sees(t, "Done", true)
+}
+
+// Nobody knows whether a purchase that is asked for again was made before: for
+// want of room the subscriber is not told to try again.
+func TestWithoutRoomAResumedPurchaseIsPending(t *testing.T) {
+	r := newRig(t)
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Pay", false)
+	r.flush()
+	again := newRigOn(t, r.store, func(c *session.Config) { c.MaxEffects = 1 }) // the look-up has it
+	q := newPhone()
+	again.send(session.Input, key("1"), "1", q)
+	q.sees(t, "Wait", false)
+}
+
+// Who hangs up while the session is being looked up is not answered.
+func TestReleaseDuringALookUp(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stored=%v", stored), func(t *testing.T) {
+			r := newRig(t)
+			if stored {
+				r.dial(key("1"))
+				r.flush()
+			}
+			again := newRigOn(t, r.store)
+			again.store.gate = make(chan struct{})
+			q := newPhone()
+			again.send(session.Input, key("1"), "1", q)
+			again.send(session.Input, key("1"), "1", q)
+			again.send(session.Release, key("1"), "", q)
+			close(again.store.gate)
+			again.settled()
+			q.dark(t)
+			want := int64(0)
+			if stored {
+				want = 1
+			}
+			again.ended(session.Released, want)
+			if s := again.engine.Stats(); s.Repeated != 1 || s.Live != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
 }

@@ -101,3 +101,12 @@ func checkDatabase(ctx context.Context, cfg *config) (string, error) {
 	}
 	return db.Engine() + ", schema current", nil
 }
+
+// sqliteFile is the file of an SQLite database, "" for another engine.
+func sqliteFile(database string) string {
+	path, ok := strings.CutPrefix(database, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return filepath.Clean(path)
+}

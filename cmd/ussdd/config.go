@@ -75,7 +75,7 @@ type smscConfig struct {
 
 	Addr         string `desc:"host:port of the SMSC; required"`
 	SystemID     string `envconfig:"SYSTEM_ID" desc:"system_id of the bind, at most 15 octets; required"`
-	Password     string `desc:"password of the bind, at most 8 octets; better in a file"`
+	Password     string `desc:"password of the bind, at most 8 octets by the standard; a longer one is sent as it is; better in a file"`
 	PasswordFile string `envconfig:"PASSWORD_FILE" desc:"file with the password; unset: $CREDENTIALS_DIRECTORY/smsc-<name>-password if there is one"`
 	SystemType   string `envconfig:"SYSTEM_TYPE" desc:"system_type of the bind, at most 12 octets"`
 	Profile      string `default:"standard" desc:"dialect of USSD over SMPP"`
@@ -286,7 +286,7 @@ func (s *smscConfig) check(p string, bad *problems) {
 	for _, f := range []struct {
 		name, value string
 		max         int
-	}{{"SYSTEM_ID", s.SystemID, 15}, {"PASSWORD", s.Password, 8}, {"SYSTEM_TYPE", s.SystemType, 12}} { // SMPP 3.4 §4.1.1
+	}{{"SYSTEM_ID", s.SystemID, 15}, {"SYSTEM_TYPE", s.SystemType, 12}} { // SMPP 3.4 §4.1.1
 		if len(f.value) > f.max {
 			bad.add("%s_%s: %d octets, SMPP takes at most %d", p, f.name, len(f.value), f.max)
 		}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,15 +300,6 @@ func (d *daemon) watch(ctx context.Context) {
 			}
 		}
 	}
-}
-
-// sqliteFile is the file of an SQLite database, "" for another engine.
-func sqliteFile(database string) string {
-	path, ok := strings.CutPrefix(database, "sqlite:")
-	if !ok {
-		return ""
-	}
-	return filepath.Clean(path)
 }
 
 // listenAdmin starts the admin listener, if there is to be one.
