@@ -94,7 +94,7 @@ func BenchmarkLink(b *testing.B) {
 			}
 			defer func() { _ = listener.Close() }()
 			link, err := smpp.NewLink(smpp.Config{
-				Name: "mtn", Addr: listener.Addr().String(), SystemID: "esme1", Window: 2000,
+				Name: "mtn", Addrs: []string{listener.Addr().String()}, Accounts: []smpp.Account{{SystemID: "esme1"}}, Window: 2000,
 			}, smpp.HandlerFunc(func(e *smpp.Event) {
 				if e.Op != smpp.Begin {
 					return

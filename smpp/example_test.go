@@ -14,9 +14,8 @@ import (
 func ExampleNewLink() {
 	link, err := smpp.NewLink(smpp.Config{
 		Name:     "mtn",
-		Addr:     "smsc.example.com:2775",
-		SystemID: "esme1",
-		Password: os.Getenv("SMSC_PASSWORD"),
+		Addrs:    []string{"smsc.example.com:2775"},
+		Accounts: []smpp.Account{{SystemID: "esme1", Password: os.Getenv("SMSC_PASSWORD")}},
 	}, smpp.HandlerFunc(func(e *smpp.Event) {
 		if e.Op != smpp.Begin {
 			return

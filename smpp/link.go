@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,18 +18,22 @@ import (
 // Config says how to reach one SMSC. A zero value means the default that the
 // field's comment gives.
 type Config struct {
-	Name string // Dialogue.SMSC and the name in logs; required
-	Addr string // host:port of the SMSC; required
+	Name  string   // Dialogue.SMSC and the name in logs; required
+	Addrs []string // host:port of the SMSC's addresses, the preferred one first; required
 
-	SystemID   string // at most 15 characters; required
-	Password   string // SMPP allows 8 characters; a longer one is sent as it is, since some SMSCs want that
-	SystemType string // at most 12 characters; empty is sent as it is
+	Accounts   []Account   // what to bind as; required
+	SystemType string      // at most 12 characters; empty is sent as it is
+	Mode       Mode        // transceivers, or pairs of a transmitter and a receiver
+	Binds      int         // transceivers, or pairs, of each account; 1
+	TLS        *tls.Config // nil: plain TCP; without a ServerName the address's host is verified
 
 	Profile *Profile // nil: the profile "standard"
 	MaxText int      // units of one screen; zero: the profile's
+	Busy    string   // what a subscriber is told when there is no room; a sentence that ends the dialogue
 
-	Window int // replies sent and not answered yet; 256
-	Queue  int // replies waiting for the window, a retry or a new bind; 4096
+	Window int     // replies of one bind sent and not answered yet; 256, or 65,536 if the profile says that the SMSC answers after the subscriber
+	Queue  int     // replies waiting for the window, a retry or a new bind; 4096
+	Rate   float64 // messages per second of one bind; 0: no limit
 
 	ConnectTimeout  time.Duration // until TCP is connected; 10 s
 	BindTimeout     time.Duration // from there until the bind is answered; 10 s
@@ -47,8 +52,36 @@ type Config struct {
 	Log *slog.Logger // nil: no log
 }
 
-// String describes the link without its password.
-func (c Config) String() string { return c.Name + " " + c.SystemID + "@" + c.Addr }
+// Account is what a link binds as.
+type Account struct {
+	SystemID string // at most 15 characters
+	Password string // SMPP allows 8 characters; a longer one is sent as it is, since some SMSCs want that
+}
+
+// String is the system_id: the password must not reach a log.
+func (a Account) String() string { return a.SystemID }
+
+// Mode is how a link binds.
+type Mode uint8
+
+// The modes.
+const (
+	Transceiver Mode = iota // one bind_transceiver for both directions
+	Pair                    // a bind_transmitter and a bind_receiver
+)
+
+// String returns trx or tx+rx.
+func (m Mode) String() string {
+	if m == Pair {
+		return "tx+rx"
+	}
+	return "trx"
+}
+
+// String describes the link without its passwords.
+func (c Config) String() string {
+	return fmt.Sprintf("%s %v@%s", c.Name, c.Accounts, strings.Join(c.Addrs, ","))
+}
 
 // LogValue implements slog.LogValuer: the password must not reach a log.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
@@ -109,19 +142,25 @@ func (c *Config) check() error {
 	if c.Name == "" {
 		problem("no name")
 	}
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		problem("address: %w", err)
+	if len(c.Addrs) == 0 {
+		problem("no address")
 	}
-	if c.SystemID == "" {
+	for _, addr := range c.Addrs {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			problem("address: %w", err)
+		}
+	}
+	if len(c.Accounts) == 0 || c.Accounts[0].SystemID == "" {
 		problem("no system_id")
+		c.Accounts = []Account{{}}
 	}
 	for _, f := range []struct {
 		name, value string
 		limit       int
 	}{
-		{"system_id", c.SystemID, maxSystemID},
+		{"system_id", c.Accounts[0].SystemID, maxSystemID},
 		{"system_type", c.SystemType, maxSystemType},
-		{"password", c.Password, MaxFrame / 2},
+		{"password", c.Accounts[0].Password, MaxFrame / 2},
 	} {
 		if len(f.value) > f.limit {
 			problem("%s is longer than %d characters", f.name, f.limit)
@@ -207,7 +246,7 @@ func NewLink(cfg Config, h Handler) (*Link, error) {
 		since:    time.Now(),
 		inFlight: make(map[uint32]*reply),
 	}
-	if len(cfg.Password) > maxPassword {
+	if len(cfg.Accounts[0].Password) > maxPassword {
 		l.log.Warn("password is longer than SMPP 3.4 allows", "allowed", maxPassword)
 	}
 	return l, nil
@@ -245,9 +284,9 @@ func (l *Link) Run(ctx context.Context) error {
 // connect opens one connection and serves it to its end. It returns how long it
 // was bound, and why it ended.
 func (l *Link) connect(ctx context.Context) (time.Duration, error) {
-	l.enter(slog.LevelDebug, Connecting, "addr", l.cfg.Addr)
+	l.enter(slog.LevelDebug, Connecting, "addr", l.cfg.Addrs[0])
 	dial, cancel := context.WithTimeout(ctx, l.cfg.ConnectTimeout)
-	socket, err := l.cfg.Dial(dial, "tcp", l.cfg.Addr)
+	socket, err := l.cfg.Dial(dial, "tcp", l.cfg.Addrs[0])
 	cancel()
 	if err != nil {
 		return 0, err

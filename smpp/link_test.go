@@ -1069,7 +1069,7 @@ func TestManyReconnects(t *testing.T) {
 
 func TestLongPassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, func(c *smpp.Config) { c.Password = testPassword + " and more" })
+		r := start(t, func(c *smpp.Config) { c.Accounts[0].Password = testPassword + " and more" })
 		s := r.accept()
 		if b := s.read(); !bytes.Contains(b, []byte("\x00"+testPassword+" and more\x00")) {
 			t.Errorf("bind is %q", b)
@@ -1082,10 +1082,9 @@ func TestLongPassword(t *testing.T) {
 
 func TestNewLinkRefuses(t *testing.T) {
 	_, err := smpp.NewLink(smpp.Config{
-		SystemID:   "much-too-long-for-smpp",
+		Accounts:   []smpp.Account{{SystemID: "much-too-long-for-smpp", Password: "a\x00b"}},
 		SystemType: "much-too-long",
-		Password:   "a\x00b",
-		Addr:       "nowhere",
+		Addrs:      []string{"nowhere"},
 		Window:     -1, Queue: -1, MaxText: 300, BindTimeout: -1,
 		ReconnectMin: time.Minute, ReconnectMax: time.Second,
 	}, smpp.HandlerFunc(func(*smpp.Event) {}))
@@ -1101,14 +1100,14 @@ func TestNewLinkRefuses(t *testing.T) {
 			t.Errorf("%q is not in %q", want, err)
 		}
 	}
-	if _, err := smpp.NewLink(smpp.Config{Name: "x", Addr: "h:1", SystemID: "y"}, nil); err == nil {
+	if _, err := smpp.NewLink(smpp.Config{Name: "x", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y"}}}, nil); err == nil {
 		t.Error("a link without a handler was accepted")
 	}
-	if _, err := smpp.NewLink(smpp.Config{Name: "x", Addr: "h:1"}, smpp.HandlerFunc(func(*smpp.Event) {})); err == nil || err.Error() != "link x: no system_id" {
+	if _, err := smpp.NewLink(smpp.Config{Name: "x", Addrs: []string{"h:1"}}, smpp.HandlerFunc(func(*smpp.Event) {})); err == nil || err.Error() != "link x: no system_id" {
 		t.Errorf("without a system_id: %v", err)
 	}
-	c := smpp.Config{Name: "mtn", Addr: "h:1", SystemID: "y", Password: testPassword}
-	if got := fmt.Sprintf("%v %+v %s", c, c, c.LogValue()); strings.Contains(got, testPassword) || !strings.Contains(got, "mtn y@h:1") {
+	c := smpp.Config{Name: "mtn", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y", Password: testPassword}}}
+	if got := fmt.Sprintf("%v %+v %s", c, c, c.LogValue()); strings.Contains(got, testPassword) || !strings.Contains(got, "mtn [y]@h:1") {
 		t.Errorf("printed as %s", got)
 	}
 }

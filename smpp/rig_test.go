@@ -49,7 +49,7 @@ func start(t *testing.T, configure func(*smpp.Config)) *rig {
 		log:    new(logBuffer),
 	}
 	cfg := smpp.Config{
-		Name: "mtn", Addr: "192.0.2.1:2775", SystemID: "esme1", Password: testPassword,
+		Name: "mtn", Addrs: []string{"192.0.2.1:2775"}, Accounts: []smpp.Account{{SystemID: "esme1", Password: testPassword}},
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			if r.refuse.Add(-1) >= 0 {

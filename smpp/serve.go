@@ -81,8 +81,8 @@ func (l *Link) bindPDU(sequence uint32) []byte {
 	bind := pdu.NewBindTransceiver()
 	f := bind.Fields()
 	for name, value := range map[pdufield.Name]any{
-		pdufield.SystemID:         l.cfg.SystemID,
-		pdufield.Password:         l.cfg.Password,
+		pdufield.SystemID:         l.cfg.Accounts[0].SystemID,
+		pdufield.Password:         l.cfg.Accounts[0].Password,
 		pdufield.SystemType:       l.cfg.SystemType,
 		pdufield.InterfaceVersion: uint8(interfaceVersion),
 	} {

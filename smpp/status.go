@@ -49,8 +49,50 @@ type Status struct {
 	Queued    int       // replies that wait to be sent
 	Window    int       // limit of InFlight
 	Queue     int       // limit of Queued
+	Admin     Admin
+	Binds     []BindStatus
 	Counters  Counters
 }
+
+// BindStatus is a snapshot of one bind of a link: of one connection to the SMSC.
+type BindStatus struct {
+	Name       string    // unique within the link: "1", or with pairs "1tx", "1rx"
+	Role       string    // transceiver, transmitter or receiver
+	SystemID   string    // ours
+	Addr       string    // being connected to, or connected to
+	Peer       string    // the SMSC's system_id, while bound
+	State      State     //
+	Since      time.Time // of State
+	RetryAt    time.Time // end of the pause, while State is Waiting
+	LastError  string    // why the last connection ended; empty if none has
+	LastPDU    time.Time // when the SMSC was last heard; zero: never
+	InFlight   int       // replies sent and not answered yet
+	Queued     int       // replies that wait to be sent on this bind
+	Window     int       // limit of InFlight in force; the SMSC's throttling shrinks it
+	MaxWindow  int       // limit of InFlight as configured
+	Rate       float64   // messages per second in force; 0: no limit
+	MaxRate    float64   // messages per second as configured; 0: no limit
+	InRate     float64   // PDUs received per second, lately
+	OutRate    float64   // PDUs sent per second, lately
+	BadAccount bool      // the last bind was refused for its credentials: somebody has to mend that
+}
+
+// Admin is what an operator wants of a link.
+type Admin uint8
+
+// What can be wanted of a link.
+const (
+	Up       Admin = iota // bind and serve
+	Draining              // serve live dialogues, refuse new ones
+	Down                  // unbind, and stay so
+)
+
+// String returns up, draining or down.
+func (a Admin) String() string { return [...]string{"up", "draining", "down"}[a] }
+
+// SetAdmin says what is wanted of the link from now on; it does not wait until
+// that is so. Down unbinds as the end of Run does.
+func (l *Link) SetAdmin(a Admin) { panic(a) }
 
 // Counters count since the link was made and never go down. A key that is not
 // there stands for zero.
@@ -71,7 +113,7 @@ type Counters struct {
 // counters are the live form of Counters.
 type counters struct {
 	in, out    [unknownCommand + 1]atomic.Uint64
-	events     [Refused + 1]atomic.Uint64
+	events     [Opened + 1]atomic.Uint64
 	retried    atomic.Uint64
 	withdrawn  atomic.Uint64
 	unanswered atomic.Uint64
@@ -107,7 +149,7 @@ func (l *Link) Status() Status {
 	l.mu.Lock()
 	s := Status{
 		Name:      l.cfg.Name,
-		Addr:      l.cfg.Addr,
+		Addr:      l.cfg.Addrs[0],
 		Profile:   l.profile.Name,
 		State:     l.state,
 		Since:     l.since,

@@ -27,7 +27,7 @@ func listen(t *testing.T) net.Listener {
 
 func startTCP(t *testing.T, l net.Listener, h smpp.Handler, configure func(*smpp.Config)) *smpp.Link {
 	t.Helper()
-	cfg := smpp.Config{Name: "mtn", Addr: l.Addr().String(), SystemID: "esme1", Password: testPassword, ReconnectMin: time.Millisecond}
+	cfg := smpp.Config{Name: "mtn", Addrs: []string{l.Addr().String()}, Accounts: []smpp.Account{{SystemID: "esme1", Password: testPassword}}, ReconnectMin: time.Millisecond}
 	if configure != nil {
 		configure(&cfg)
 	}

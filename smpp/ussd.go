@@ -19,9 +19,10 @@ const (
 	Input                 // the subscriber answered
 	Release               // the network or the subscriber ended the dialogue; there is nobody to answer
 	Refused               // a reply of ours was refused, never answered, or could not be sent; see Event.Err
+	Opened                // the SMSC accepted the first reply of a dialogue that we began; Dialogue.ID is set if the SMSC told it
 )
 
-var opNames = [...]string{Begin: "begin", Input: "input", Release: "release", Refused: "refused"}
+var opNames = [...]string{Begin: "begin", Input: "input", Release: "release", Refused: "refused", Opened: "opened"}
 
 // String returns the operation in lower case: begin, input, release or refused.
 func (o Op) String() string {

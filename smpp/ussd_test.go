@@ -350,7 +350,7 @@ func TestProfileIsData(t *testing.T) {
 	} {
 		bad := *p
 		spoil(&bad)
-		_, err := smpp.NewLink(smpp.Config{Name: "x", Addr: "h:1", SystemID: "y", Profile: &bad}, smpp.HandlerFunc(func(*smpp.Event) {}))
+		_, err := smpp.NewLink(smpp.Config{Name: "x", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y"}}, Profile: &bad}, smpp.HandlerFunc(func(*smpp.Event) {}))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -31,7 +31,7 @@ func (s smscConfig) newLink(h smpp.Handler, log *slog.Logger) (*smpp.Link, error
 		return nil, err
 	}
 	return smpp.NewLink(smpp.Config{
-		Name: s.name, Addr: s.Addr, SystemID: s.SystemID, Password: s.Password, SystemType: s.SystemType,
+		Name: s.name, Addrs: []string{s.Addr}, Accounts: []smpp.Account{{SystemID: s.SystemID, Password: s.Password}}, SystemType: s.SystemType,
 		Profile: profile, Window: s.Window, MaxText: s.MaxText,
 		ConnectTimeout: s.ConnectTimeout, BindTimeout: s.BindTimeout, EnquireLink: s.EnquireLink,
 		EnquireTimeout: s.EnquireTimeout, ResponseTimeout: s.ResponseTimeout,
