@@ -30,9 +30,6 @@ type wire struct {
 	opening    bool // nothing has been sent yet in such a dialogue
 }
 
-func (w *wire) subscriber() string { return w.addresses[:w.split] }
-func (w *wire) service() string    { return w.addresses[w.split:] }
-
 // maxText is the longest text in octets that is taken from a subscriber. A USSD
 // string has 160, UTF-8 of its characters at most three times as many.
 const maxText = 512

@@ -185,7 +185,7 @@ func (x *explanation) field(f field) {
 		}
 		x.rest = rest
 		if f.kind == secretField {
-			s = []byte(strings.Repeat("*", len(s)))
+			s = []byte("***")
 		}
 		x.line(f.name, "%q", s)
 	case textField:
@@ -338,7 +338,7 @@ func verdict(frame []byte, p *Profile) string {
 	}
 	who := "a dialogue"
 	if e.Dialogue.ID != "" {
-		who += " " + e.Dialogue.ID
+		who = "dialogue " + e.Dialogue.ID
 	}
 	who += " of " + cmp.Or(e.Dialogue.MSISDN, "a subscriber that only the id tells")
 	switch {

@@ -448,8 +448,12 @@ func (c OpCode) describe() string {
 // opLetters explains an operation in service_type.
 func opLetters(first, second byte) string {
 	steps := map[byte]string{'B': "begin", 'C': "continue", 'E': "end", 'A': "abort", 'F': "charge indication"}
-	kinds := map[byte]string{'R': "request", 'N': "notify", 'A': "response", 'F': "release", byte(anySecond): "anything"}
-	return cmp.Or(steps[first], "?") + " " + cmp.Or(kinds[second], "?")
+	kinds := map[byte]string{'R': " request", 'N': " notify", 'A': " response", 'F': " release", byte(anySecond): ""}
+	kind, ok := kinds[second]
+	if !ok {
+		kind = " ?"
+	}
+	return cmp.Or(steps[first], "?") + kind
 }
 
 func parseOp(s string) (OpCode, error) {

@@ -33,7 +33,7 @@ func LoadProfile(file string, source []byte) (*Profile, error) {
 func loadProfile(file string, source []byte, root bool) (*Profile, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(source, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, fmt.Errorf("%s:%s", file, strings.TrimPrefix(err.Error(), "yaml: line "))
 	}
 	r := profileReader{file: file, lines: make(map[string]int), texts: make(map[string]string)}
 	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
