@@ -381,7 +381,7 @@ func (p *Profile) encode(e *Event, text string, end bool) ([]byte, error) {
 	}
 	m.TLVs = append(m.TLVs, p.Extra...)
 	var digits [3 * maxAddress]byte
-	p.address(e, &m, digits[:0])
+	m.Source, m.Dest = p.addresses(e, digits[:0])
 	return Append(nil, &m)
 }
 
@@ -402,29 +402,30 @@ func (p *Profile) replyOp(w *wire, end bool) OpCode {
 	return p.EndOp
 }
 
-// address sets the addresses of a reply; their digits go behind room.
-func (p *Profile) address(e *Event, m *Message, room []byte) {
+// addresses returns the addresses of a reply; their digits go behind room.
+func (p *Profile) addresses(e *Event, room []byte) (source, dest Address) {
 	w := &e.wire
-	first := w.opening || p.Addresses == AddressSwap || p.Addresses == AddressFirst && e.Op == Begin
-	if !first && p.Addresses != AddressDestination {
-		return
+	both := w.opening || p.Addresses == AddressSwap || p.Addresses == AddressFirst && e.Op == Begin
+	if !both && p.Addresses != AddressDestination {
+		return source, dest
 	}
 	room = append(room, w.addresses...)
-	m.Dest = Address{TON: w.subscriberTON, NPI: w.subscriberNPI, Digits: room[:w.split]}
-	if n := p.SubscriberTONPI; n.Fixed {
-		m.Dest.TON, m.Dest.NPI = n.TON, n.NPI
+	dest = Address{TON: w.subscriberTON, NPI: w.subscriberNPI, Digits: room[:w.split]}
+	if n := p.SubscriberNumber; n.Fixed {
+		dest.TON, dest.NPI = n.TON, n.NPI
 		if n.TON == tonInternational && e.Dialogue.MSISDN != "" {
 			room = append(room, e.Dialogue.MSISDN...)
-			m.Dest.Digits = room[len(w.addresses):]
+			dest.Digits = room[len(w.addresses):]
 		}
 	}
-	if !first {
-		return
+	if !both {
+		return source, dest
 	}
-	m.Source = Address{TON: w.serviceTON, NPI: w.serviceNPI, Digits: room[w.split:len(w.addresses)]}
+	source = Address{TON: w.serviceTON, NPI: w.serviceNPI, Digits: room[w.split:len(w.addresses)]}
 	if n := p.ServiceNumber; n.Fixed {
-		m.Source.TON, m.Source.NPI = n.TON, n.NPI
+		source.TON, source.NPI = n.TON, n.NPI
 	}
+	return source, dest
 }
 
 // The type of number and the numbering plan of E.164 digits (SMPP 3.4 §5.2.5,

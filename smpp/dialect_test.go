@@ -324,7 +324,9 @@ func TestKnobsOnTheWire(t *testing.T) {
 			return m.DataCoding == 8 && string(m.ShortMessage) == "\x00C\x00a\x00f\x00\xe9"
 		}},
 		{"standard", []string{"text.alphabet", "gsm-packed", "text.max", "160", "text.unit", "octets", "dcs.out", "+ gsm-packed=0x00"}, nil, false,
-			func(_ *smpp.Event, m smpp.Message) bool { return m.DataCoding == 0 && string(m.ShortMessage) == "\xc3\xb0\xb9\x00" }},
+			func(_ *smpp.Event, m smpp.Message) bool {
+				return m.DataCoding == 0 && string(m.ShortMessage) == "\xc3\xb0\xb9\x00"
+			}},
 		{"standard", []string{"text.strip-at", "yes"}, func(m *smpp.Message) { m.TLVs = tlvs(0x0501, "\x12"); m.ShortMessage = []byte("1\x00\r") }, false,
 			func(e *smpp.Event, _ smpp.Message) bool { return e.Text == "1" }},
 		{"standard", nil, func(m *smpp.Message) { m.TLVs = tlvs(0x0501, "\x12"); m.ShortMessage = []byte("1\x00\r") }, false,

@@ -102,7 +102,7 @@ var knobs = []knob{
 
 	{"address.reply", "which addresses replies have", func(p *Profile) setting { return choice(&p.Addresses, addressNames) }},
 	{"address.source", "type of number and numbering plan of a reply's source_addr, the service", func(p *Profile) setting { return numbering{&p.ServiceNumber} }},
-	{"address.dest", "the same of its destination_addr, the subscriber", func(p *Profile) setting { return numbering{&p.SubscriberTONPI} }},
+	{"address.dest", "the same of its destination_addr, the subscriber", func(p *Profile) setting { return numbering{&p.SubscriberNumber} }},
 
 	{"dcs.in", "alphabets of data_coding values received", func(p *Profile) setting { return codings{&p.Codings} }},
 	{"dcs.other", "alphabet of any other data_coding", func(p *Profile) setting { return choice(&p.OtherDCS, alphabetNames) }},

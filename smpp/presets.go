@@ -33,7 +33,11 @@ func LoadProfile(file string, source []byte) (*Profile, error) {
 func loadProfile(file string, source []byte, root bool) (*Profile, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(source, &doc); err != nil {
-		return nil, fmt.Errorf("%s:%s", file, strings.TrimPrefix(err.Error(), "yaml: line "))
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if at, found := strings.CutPrefix(text, "line "); found {
+			return nil, fmt.Errorf("%s:%s", file, at)
+		}
+		return nil, fmt.Errorf("%s:1: %s", file, text)
 	}
 	r := profileReader{file: file, lines: make(map[string]int), texts: make(map[string]string)}
 	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {

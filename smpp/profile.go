@@ -54,9 +54,9 @@ type Profile struct {
 	// addresses: they are known by their ID alone.
 	AnonymousLater bool
 
-	Addresses       AddressPolicy // which addresses replies have
-	ServiceNumber   Numbering     // of replies' source_addr
-	SubscriberTONPI Numbering     // of replies' destination_addr
+	Addresses        AddressPolicy // which addresses replies have
+	ServiceNumber    Numbering     // of replies' source_addr
+	SubscriberNumber Numbering     // of replies' destination_addr
 
 	Codings  map[byte]Alphabet // alphabets of data_coding values received
 	OtherDCS Alphabet          // alphabet of any other data_coding
