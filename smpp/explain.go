@@ -1,6 +1,7 @@
 package smpp
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"strings"
@@ -36,19 +37,24 @@ func Brief(frame []byte, p *Profile) string {
 	return line
 }
 
-// Subscriber returns the E.164 digits of the subscriber whom a message is from
-// or for, as far as its own addresses tell, else the empty string.
-func Subscriber(frame []byte, p *Profile) string {
+// DialogueOf returns the dialogue that a message belongs to, whoever sent it, as
+// far as the message itself tells: MSISDN and ID may be empty, and SMSC is.
+// Other PDUs belong to none.
+func DialogueOf(frame []byte, p *Profile) Dialogue {
 	var m Message
 	if Decode(frame, &m) != nil || m.ID&responseBit != 0 {
-		return ""
+		return Dialogue{}
 	}
 	number := m.Source.Digits
 	if p.outbound(&m) {
 		number = m.Dest.Digits
 	}
-	b, msisdn, _ := p.msisdn(number, span{0, len(number)})
-	return string(b[msisdn.from:msisdn.to])
+	b, msisdn, _ := p.msisdn(bytes.Clone(number), span{0, len(number)})
+	d := Dialogue{MSISDN: string(b[msisdn.from:msisdn.to])}
+	if b, id, _, err := p.session(&m, nil, new(wire)); err == nil {
+		d.ID = string(b[id.from:id.to])
+	}
+	return d
 }
 
 // explanation is a PDU being described.
@@ -98,6 +104,9 @@ func (x *explanation) pdu(frame []byte) {
 		}
 		if x.field(f); x.cut {
 			x.line(f.name, "is cut off")
+			if f.kind == secretField {
+				x.rest = nil
+			}
 			break
 		}
 	}
@@ -389,7 +398,7 @@ func (p *Profile) replyVerdict(m *Message) string {
 		return fmt.Sprintf("tells %q", text)
 	case op == p.PushAsk && op != NoOp && op != p.MenuOp, op == p.PushAsk && op != NoOp && !hasSession && p.Session.Tag != 0:
 		return fmt.Sprintf("begins a dialogue with %q", text)
-	case byOp && p.EndBit && !end && op != p.OnceOp:
+	case byOp && p.EndBit && !end && hasSession:
 		return fmt.Sprintf("shows %q; its operation ends the dialogue, but the end bit is not set", text)
 	case !byOp && end && p.EndOp != NoOp:
 		return fmt.Sprintf("shows %q; the end bit is set, but the operation does not end the dialogue", text)

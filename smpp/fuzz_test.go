@@ -92,7 +92,7 @@ func FuzzDialect(f *testing.F) {
 		if p.Check() != nil {
 			return
 		}
-		explained := smpp.Explain(wire, p) + smpp.Brief(wire, p) + smpp.Subscriber(wire, p)
+		explained := smpp.Explain(wire, p) + smpp.Brief(wire, p) + smpp.DialogueOf(wire, p).ID
 		if strings.Contains(explained, "%!") {
 			t.Fatalf("%x is explained as\n%s", wire, explained)
 		}

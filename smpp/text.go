@@ -238,13 +238,18 @@ func unpack(dst, b []byte) []byte {
 // screens are plain.
 func plain(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= ' ' && c <= '?' && c != '$', c >= 'A' && c <= 'Z', c == '\n', c == '\r':
-		default:
+		if c := s[i]; c >= 0x80 || plainOctets[c/64]>>(c%64)&1 == 0 {
 			return false
 		}
 	}
 	return true
+}
+
+// plainOctets has a bit for every character of plain: letters, CR, LF, and what
+// is from the space to the question mark, except the dollar sign.
+var plainOctets = [2]uint64{
+	1<<'\n' | 1<<'\r' | (1<<32-1)<<' '&^(1<<'$'),
+	(1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64),
 }
 
 // units returns how many units r takes, zero if the alphabet does not have it.
