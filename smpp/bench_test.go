@@ -82,6 +82,33 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
+// BenchmarkDialect is what one step costs in each dialect without a link: a
+// subscriber's answer read into an Event, and its reply encoded.
+//
+//	go test -run '^$' -bench Dialect -benchmem ./smpp
+func BenchmarkDialect(b *testing.B) {
+	for _, name := range smpp.Profiles() {
+		p := profile(b, name)
+		wire := golden(b, name+"-input")
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var m smpp.Message
+			for b.Loop() {
+				if err := smpp.Decode(wire, &m); err != nil {
+					b.Fatal(err)
+				}
+				e, err := p.Read(&m)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := p.Encode(e, "Welcome to Airtime Purchase\n\n1. Buy Airtime\n2. Check Balance\n3. Transaction History\n4. Help\n0. Exit", false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkLink is one step over loopback TCP: deliver_sm, its acknowledgement,
 // and a reply of fixed text, with so many dialogues waiting for their reply at
 // any time. Both sides run in this process.

@@ -104,3 +104,10 @@ func sameMessage(a, b smpp.Message) bool {
 func sameAddress(a, b smpp.Address) bool {
 	return a.TON == b.TON && a.NPI == b.NPI && bytes.Equal(a.Digits, b.Digits)
 }
+
+func writeFile(t testing.TB, file string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

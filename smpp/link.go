@@ -96,7 +96,7 @@ const (
 // withDefaults fills in what is zero.
 func (c Config) withDefaults() Config {
 	if c.Profile == nil {
-		c.Profile = profiles["standard"]
+		c.Profile, _ = ProfileByName("standard") // it is built in
 	}
 	if c.MaxText == 0 {
 		c.MaxText = c.Profile.Text.Max
@@ -196,7 +196,7 @@ func (c *Config) check() error {
 	if c.ReconnectMax < c.ReconnectMin {
 		problem("longest reconnect pause %s is below the shortest, %s", c.ReconnectMax, c.ReconnectMin)
 	}
-	if err := c.Profile.check(); err != nil {
+	if err := c.Profile.Check(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -128,6 +128,7 @@ const (
 	statusInvalidDest          pdu.Status = 0x0B
 	statusTemporaryAppError    pdu.Status = 0x64
 	statusInvalidTLVLength     pdu.Status = 0xC2
+	statusInvalidTLVValue      pdu.Status = 0xC4
 )
 
 // commands lists the commands of SMPP 3.4 by the names of its §5.1.2.1. A

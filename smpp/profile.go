@@ -1,8 +1,9 @@
 package smpp
 
 import (
+	"errors"
 	"fmt"
-	"maps"
+	"iter"
 	"slices"
 	"strings"
 
@@ -13,10 +14,17 @@ import (
 // Profile is a dialect of USSD over SMPP, as data: where an SMSC puts the
 // operation, the session and the text, and how it wants its answers. A Profile
 // is not changed after it is given to a Link, and may be shared by many.
+//
+// ProfileByName and LoadProfile make one, and Set changes one setting of it.
+// Each field is one knob, or part of one; Knobs explains them.
 type Profile struct {
 	Name string
 
-	ServiceType string // service_type of replies
+	DataSM          bool   // replies are data_sm with a message_payload, not submit_sm
+	ESMClass        byte   // esm_class of replies
+	ServiceType     string // service_type of replies, unless the operation stands there
+	OnlyServiceType string // messages with another service_type are not USSD; empty: all are
+	Extra           TLVs   // parameters that every reply carries as they are
 
 	// CountryCode is put before subscribers' numbers that are written without
 	// it, which have NationalDigits digits behind their trunk zero. Empty: all
@@ -24,33 +32,179 @@ type Profile struct {
 	CountryCode    string
 	NationalDigits int
 
-	OpTag   pdutlv.Tag  // TLV of one octet that holds the operation
-	Ops     map[byte]Op // what the SMSC's operations mean
-	OtherOp Op          // what any other operation means
-	MenuOp  byte        // operation of a reply that waits for an answer
-	EndOp   byte        // operation of a reply that ends the dialogue
+	CodeFrom CodePlace     // where the service code is
+	Code     string        // the service code, if CodeFrom is CodeFixed
+	Spelling CodeSpelling  // how a service code is written where there is none to repeat
+	Dialled  DialledPlace  // where the dialled string is
+	Strip    DialledString // what the SMSC takes off the dialled string
 
-	Session SessionTLV
+	OpTag   pdutlv.Tag         // TLV of one octet that holds the operation; zero: two letters in service_type do
+	Ops     map[OpCode]Meaning // what the SMSC's operations mean
+	OtherOp Meaning            // what any other operation means
+	MenuOp  OpCode             // operation of a reply that waits for an answer
+	EndOp   OpCode             // operation of a reply that ends the dialogue; NoOp if only the end bit says so
+	OnceOp  OpCode             // operation of the reply to a MeansOnce
+
+	Session    SessionTLV
+	EndBit     bool // a reply that ends the dialogue sets Session.End
+	ReleaseBit bool // a message with Session.End set is a release, whatever its operation
+	NoID       bool // dialogues are known by their MSISDN alone
+
+	// AnonymousLater is set where later messages of a dialogue have no
+	// addresses: they are known by their ID alone.
+	AnonymousLater bool
+
+	Addresses        AddressPolicy // which addresses replies have
+	ServiceNumber    Numbering     // of replies' source_addr
+	SubscriberNumber Numbering     // of replies' destination_addr
 
 	Codings  map[byte]Alphabet // alphabets of data_coding values received
 	OtherDCS Alphabet          // alphabet of any other data_coding
-	DCS      byte              // data_coding of replies
+	DCS      map[Alphabet]byte // data_coding of replies by their alphabet
 	Text     Text              // alphabet and screen size of replies
+	StripAt  bool              // an @ at the end of what arrives is CR padding read wrongly
+
+	AfterUser      bool     // submit_sm_resp comes only after the subscriber has answered
+	Affinity       Affinity // the binds that may carry a reply
+	RefuseByStatus bool     // a begin that is not admitted is answered with 0x64, not with a text
 
 	// Statuses says what a refusal of a submit_sm means; one that is not
 	// listed is Dead.
 	Statuses map[pdu.Status]StatusClass
+
+	PushAsk  OpCode // operation that begins a dialogue with a question; NoOp: the SMSC cannot
+	PushTell OpCode // operation that only tells something; NoOp: the SMSC cannot
+	PushEnd  OpCode // like EndOp in a dialogue that we began; NoOp: EndOp does it there too
 }
 
+// OpCode is an operation as it stands in a PDU: an octet, or two letters of
+// service_type with the first in the upper octet.
+type OpCode uint16
+
+// NoOp is no operation.
+const NoOp OpCode = 0xFFFF
+
+// letters reports whether the operation is one for service_type.
+func (c OpCode) letters() bool { return c > 0xFF && c != NoOp }
+
+// anySecond stands for any second letter in Profile.Ops.
+const anySecond OpCode = '*'
+
+// Meaning is what an operation that the SMSC sends does to a dialogue.
+type Meaning uint8
+
+// The meanings. The zero value refuses the message with a status.
+const (
+	MeansReject  Meaning = iota
+	MeansBegin           // the subscriber dialled
+	MeansOnce            // the subscriber dialled, and can be answered once (PSSD)
+	MeansInput           // the subscriber answered
+	MeansLast            // the subscriber answered, and the dialogue is over
+	MeansRelease         // the dialogue is over
+	MeansIgnore          // nothing: the message is acknowledged, and that is all
+)
+
 // SessionTLV describes the optional parameter that carries a dialogue's
-// session, read as one big-endian word.
+// session: one big-endian word, or a text.
 type SessionTLV struct {
-	Tag     pdutlv.Tag // zero: the dialect has none
-	Length  int        // octets, at most 4
-	ID      uint32     // bits that identify the dialogue
-	End     uint32     // bit that says that the dialogue is over, zero: none
-	Counter uint32     // bits that the ESME counts up with each reply, zero: none
+	Tag      pdutlv.Tag // zero: the dialect has none
+	Text     bool       // the whole value is the dialogue's id, a C-octet string (SMPP 3.4 §3.1)
+	Length   int        // octets of the word, at most 8
+	ID       uint64     // bits of the word that identify the dialogue
+	End      uint64     // bit that says that the dialogue is over, zero: none
+	Sequence Sequence   // what becomes of the other bits
 }
+
+// Sequence is what a reply does with the bits of the session word that are
+// neither the id nor the end.
+type Sequence uint8
+
+// The ways of Sequence.
+const (
+	Echo  Sequence = iota // as received
+	Count                 // one more with each reply; the SMSC repeats it
+	Clear                 // zero
+)
+
+// counter returns the bits that the ESME counts, zero if it counts none.
+func (s *SessionTLV) counter() uint64 {
+	if s.Sequence != Count {
+		return 0
+	}
+	return s.rest()
+}
+
+// rest returns the bits that are neither the id nor the end.
+func (s *SessionTLV) rest() uint64 { return s.all() &^ (s.ID | s.End) }
+
+// all returns the bits that the word has.
+func (s *SessionTLV) all() uint64 { return 1<<(8*s.Length) - 1 }
+
+// CodePlace is where a message has the service code.
+type CodePlace uint8
+
+// The places. Where the destination_addr is empty, the text is used.
+const (
+	CodeInDestination CodePlace = iota
+	CodeInText                  // the dialled string's first part, "*999*1#" → "*999#"
+	CodeFixed                   // nowhere: Profile.Code is it
+)
+
+// CodeSpelling is how a service code is written in an address.
+type CodeSpelling uint8
+
+// The spellings.
+const (
+	CodeDialled CodeSpelling = iota // *999#
+	CodeStar                        // *999
+	CodeBare                        // 999
+)
+
+// DialledPlace is where a begin has the dialled string.
+type DialledPlace uint8
+
+// The places.
+const (
+	DialledInText DialledPlace = iota
+	DialledInDestination
+)
+
+// DialledString is what an SMSC has taken off the dialled string.
+type DialledString uint8
+
+// The ways. For a code *100#, the remainder of *100*5# is 5.
+const (
+	StripNever    DialledString = iota // the whole string arrives
+	StripAlways                        // only the remainder arrives
+	StripOnlyStar                      // only the remainder arrives if the string begins with *, else the whole
+)
+
+// AddressPolicy is which addresses replies have.
+type AddressPolicy uint8
+
+// The policies.
+const (
+	AddressSwap        AddressPolicy = iota // the message's own, the other way round
+	AddressNull                             // none
+	AddressDestination                      // the destination only
+	AddressFirst                            // the answer to a begin has both, later ones none
+)
+
+// Numbering is a type of number and a numbering plan for replies.
+type Numbering struct {
+	Fixed    bool // false: as received
+	TON, NPI byte // with TON 1, international, a subscriber's digits are those of E.164
+}
+
+// Affinity says which binds of a link may carry the reply to a message.
+type Affinity uint8
+
+// The affinities.
+const (
+	SameSystemID Affinity = iota // the message's own, and if that is lost another one of the same system_id
+	SameBind                     // the message's own alone
+	AnyBind                      // any
+)
 
 // StatusClass is what a refused reply means for its dialogue.
 type StatusClass uint8
@@ -63,101 +217,130 @@ const (
 	Misconfigured                    // the link's profile or account is wrong
 )
 
-var statusClassNames = [...]string{Dead: "dead", Temporary: "temporary", TooLong: "too_long", Misconfigured: "misconfigured"}
-
 // String returns the class in lower case: dead, temporary, too_long or misconfigured.
-func (c StatusClass) String() string {
-	if int(c) < len(statusClassNames) {
-		return statusClassNames[c]
+func (c StatusClass) String() string { return nameOf(statusClassNames, c) }
+
+// CanPush reports whether the profile has dialogues that the network begins: by
+// a question, and by telling something.
+func (p *Profile) CanPush() (ask, tell bool) { return p.PushAsk != NoOp, p.PushTell != NoOp }
+
+// Check reports every setting that makes the profile unusable or contradicts
+// another, one a line, each with the knob's name.
+func (p *Profile) Check() error {
+	var errs []error
+	for _, f := range p.faults() {
+		errs = append(errs, fmt.Errorf("profile %s: %s: %s", p.Name, f.knob, f.text))
 	}
-	return "unknown"
+	return errors.Join(errs...)
 }
 
-// profiles are the dialects that come with the package.
-var profiles = map[string]*Profile{
-	// SMPP 5.0 §4.8.4.34 and §4.8.4.63 read literally: the session number is
-	// octet 1 of its_session_info; octet 2 has a sequence in its upper seven
-	// bits, which the ESME counts, and the end of the session in its lowest.
-	"standard": {
-		Name:        "standard",
-		ServiceType: "USSD",
-		CountryCode: "234", NationalDigits: 10,
-		OpTag: tagServiceOp,
-		Ops: map[byte]Op{
-			0x00: Begin,   // PSSD indication
-			0x01: Begin,   // PSSR indication
-			0x12: Input,   // USSR confirm
-			0x81: Release, // in vendor space, the common sign that the network has released
-		},
-		OtherOp: Input,
-		MenuOp:  0x02, // USSR request
-		EndOp:   0x11, // PSSR response
-		Session: SessionTLV{Tag: tagSessionInfo, Length: 2, ID: 0xFF00, End: 0x0001, Counter: 0x00FE},
-		Codings: map[byte]Alphabet{
-			0x00: GSM, 0x01: ASCII, 0x03: Latin1, 0x04: Latin1, 0x08: UCS2,
-			// Coding schemes of 3GPP TS 23.038 §5 that leak from the MAP side.
-			0x0F: GSM, 0x11: UCS2, 0x40: GSM, 0x44: Latin1, 0x48: UCS2,
-		},
-		OtherDCS: GSM,
-		DCS:      0x00,
-		Text:     Text{Alphabet: GSM, Max: 160},
-		Statuses: map[pdu.Status]StatusClass{
-			0x08: Temporary, 0x14: Temporary, 0x58: Temporary, 0x64: Temporary,
-			0x01: TooLong,
-			0x0A: Misconfigured, 0x0B: Misconfigured, 0x15: Misconfigured,
-			0x43: Misconfigured, 0x45: Misconfigured, 0xC3: Misconfigured,
-		},
-	},
+// fault is something wrong with a knob.
+type fault struct{ knob, text string }
+
+func (p *Profile) faults() []fault {
+	var found []fault
+	wrong := func(is bool, knob, format string, args ...any) {
+		if is {
+			found = append(found, fault{knob, fmt.Sprintf(format, args...)})
+		}
+	}
+	s := &p.Session
+	word := s.Tag != 0 && !s.Text
+
+	wrong(len(p.ServiceType) > maxServiceType, "service_type", "%q is longer than %d characters", p.ServiceType, maxServiceType)
+	wrong(p.OpTag == 0 && p.ServiceType != "", "service_type", "the operation stands there (op.tag is service_type): it has to be none")
+	wrong(p.CountryCode != "" && p.NationalDigits == 0, "msisdn.digits", "a country code is set, so it has to say how many digits follow it")
+	for v := range p.Extra.All() {
+		taken := v.Tag == tagMessagePayload || v.Tag == s.Tag || v.Tag == p.OpTag
+		wrong(taken, "tlvs", "0x%04x has another use in this profile", uint16(v.Tag))
+	}
+
+	wrong(p.Strip != StripNever && p.Dialled == DialledInDestination, "dialled.strip", "nothing is taken off a destination_addr (dialled.from): it has to be never")
+	wrong(p.Strip != StripNever && p.CodeFrom == CodeInText, "dialled.strip", "the service code is in the text (code), so it is not taken off: it has to be never")
+
+	wrong(p.MenuOp == NoOp, "menu.op", "a reply needs an operation")
+	for knob, op := range p.opKnobs() {
+		wrong(op != NoOp && p.OpTag != 0 && op.letters(), knob, "%s stands for service_type, but the operation is in a TLV (op.tag)", op)
+		wrong(op != NoOp && p.OpTag == 0 && !op.letters(), knob, "%s is an octet, but the operation is letters in service_type (op.tag)", op)
+	}
+	wrong(p.OpTag != 0 && p.OpTag == s.Tag, "session.tag", "is the tag of the operation too (op.tag)")
+
+	wrong(p.EndBit && (!word || s.End == 0), "end.by", "there is no end bit (session.end) to say the end with")
+	wrong(p.EndOp == NoOp && !p.EndBit, "end.op", "nothing says the end: end.by is op")
+	wrong(p.ReleaseBit && (!word || s.End == 0), "session.end.in", "there is no end bit (session.end) to be received")
+	wrong(p.OnceOp == NoOp && p.means(MeansOnce), "once.op", "op.in has begins that are answered once, and it says by which operation")
+
+	wrong(word && (s.Length < 1 || s.Length > 8), "session.length", "%d octets are outside 1 to 8", s.Length)
+	if word && s.Length >= 1 && s.Length <= 8 {
+		wrong(s.ID&^s.all() != 0, "session.id", "0x%x has more bits than %d octets (session.length)", s.ID, s.Length)
+		wrong(s.End&^s.all() != 0, "session.end", "0x%x has more bits than %d octets (session.length)", s.End, s.Length)
+		wrong(s.ID&s.End != 0, "session.end", "0x%x is among the bits of session.id, 0x%x", s.End, s.ID)
+		wrong(s.ID == 0 && !p.NoID, "session.id", "no bit of the session identifies the dialogue, but the key needs one")
+		wrong(s.Sequence == Count && s.rest() == 0, "session.sequence", "session.id and session.end leave no bits to count in")
+	}
+	wrong(s.Tag == 0 && !p.NoID, "key", "it needs an id, but there is no session TLV (session.tag)")
+	wrong(s.Text && p.NoID, "key", "a session that is a text (session.form) can only be echoed if the key has the id")
+	wrong(p.NoID && (p.Addresses == AddressNull || p.Addresses == AddressFirst), "address.reply", "nothing says whom a reply is for: the key is the msisdn, and replies do not have it")
+
+	_, coded := p.DCS[p.Text.Alphabet]
+	wrong(!coded, "dcs.out", "it has no data_coding for the alphabet of replies, %s (text.alphabet)", p.Text.Alphabet)
+	wrong(p.Text.Alphabet == UCS2Language, "text.alphabet", "%s can only be received", p.Text.Alphabet)
+	wrong(p.Text.Limit() < 1, "text.max", "a screen of %d %s holds nothing", p.Text.Max, p.Text.Unit)
+	wrong(p.Text.octets() > maxShortMessage, "text.max", "%d %s of %s take more than the %d octets of short_message", p.Text.Max, p.Text.Unit, p.Text.Alphabet, maxShortMessage)
+
+	wrong(p.PushEnd != NoOp && p.PushAsk == NoOp, "push.end", "no dialogue is begun (push.ask) that it could end")
+	wrong(p.PushEnd != NoOp && p.EndOp == NoOp, "push.end", "the end is said by the end bit alone (end.by)")
+	return found
+}
+
+// opKnobs returns every operation of the profile with the knob that sets it.
+func (p *Profile) opKnobs() iter.Seq2[string, OpCode] {
+	return func(yield func(string, OpCode) bool) {
+		for _, op := range sortedKeys(p.Ops) {
+			if !yield("op.in", op) {
+				return
+			}
+		}
+		_ = yield("menu.op", p.MenuOp) && yield("end.op", p.EndOp) && yield("once.op", p.OnceOp) &&
+			yield("push.ask", p.PushAsk) && yield("push.tell", p.PushTell) && yield("push.end", p.PushEnd)
+	}
+}
+
+// means reports whether an operation has the meaning.
+func (p *Profile) means(meaning Meaning) bool {
+	for _, m := range p.Ops {
+		if m == meaning {
+			return true
+		}
+	}
+	return false
 }
 
 // Profiles returns the names of the built-in profiles in alphabetical order.
 func Profiles() []string {
-	return slices.Sorted(maps.Keys(profiles))
+	files, _ := presetFiles.ReadDir("presets") // embedded: it is there
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(f.Name(), ".yaml"))
+	}
+	slices.Sort(names)
+	return names
 }
 
-// ProfileByName returns a copy of a built-in profile. The copy's maps are
-// shared with it: replace them to change them.
+// ProfileByName returns a new copy of a built-in profile, which is the caller's.
 func ProfileByName(name string) (*Profile, error) {
-	p, ok := profiles[name]
-	if !ok {
+	if !slices.Contains(Profiles(), name) {
 		return nil, fmt.Errorf("no profile %q; there are: %s", name, strings.Join(Profiles(), ", "))
 	}
-	c := *p
-	return &c, nil
-}
-
-// check reports what makes a profile unusable.
-func (p *Profile) check() error {
-	switch {
-	case p.Text.Max < 1:
-		return fmt.Errorf("profile %s: a screen of %d units holds nothing", p.Name, p.Text.Max)
-	case p.Text.octets() > maxShortMessage:
-		return fmt.Errorf("profile %s: %d units of %s take more than the %d octets of short_message",
-			p.Name, p.Text.Max, p.Text.Alphabet, maxShortMessage)
-	case p.Session.Tag != 0 && (p.Session.Length < 1 || p.Session.Length > 4):
-		return fmt.Errorf("profile %s: a session TLV of %d octets is outside 1 to 4", p.Name, p.Session.Length)
-	case len(p.ServiceType) > maxServiceType:
-		return fmt.Errorf("profile %s: service_type %q is longer than %d characters", p.Name, p.ServiceType, maxServiceType)
+	file := "presets/" + name + ".yaml"
+	source, err := presetFiles.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// octets returns the longest encoded form of one screen.
-func (t Text) octets() int {
-	if t.Alphabet == UCS2 {
-		return 2 * t.Max
+	p, err := loadProfile(file, source, name == "standard")
+	if err != nil {
+		return nil, err
 	}
-	return t.Max
-}
-
-// next returns the session word of the nth reply (from 1) to a PDU that carried
-// word, in which the End bit was not set: with it there is nobody to reply to.
-func (s *SessionTLV) next(word, n uint32, end bool) uint32 {
-	if step := s.Counter & -s.Counter; step != 0 {
-		word = word&^s.Counter | (word&s.Counter+n*step)&s.Counter
-	}
-	if end {
-		word |= s.End
-	}
-	return word
+	p.Name = name
+	return p, nil
 }

@@ -136,7 +136,7 @@ func (l *Link) receive(c *conn, frame []byte) error {
 	switch h.ID {
 	case pdu.DeliverSMID, pdu.DataSMID:
 		l.deliver(c, frame)
-	case pdu.SubmitSMRespID:
+	case pdu.SubmitSMRespID, pdu.DataSMRespID:
 		l.answered(c, h)
 	case pdu.GenericNACKID:
 		if l.state == Binding {

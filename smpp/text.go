@@ -15,31 +15,82 @@ type Alphabet uint8
 
 // The alphabets. The zero value is the GSM default alphabet.
 const (
-	GSM    Alphabet = iota // 3GPP TS 23.038 §6.2.1, one octet per septet; the extension table's characters take two
-	Latin1                 // ISO 8859-1
-	ASCII                  // IA5, ITU-T T.50
-	UCS2                   // UTF-16, big endian
+	GSM          Alphabet = iota // 3GPP TS 23.038 §6.2.1, one octet per septet; the extension table's characters take two
+	Latin1                       // ISO 8859-1
+	ASCII                        // IA5, ITU-T T.50
+	UCS2                         // UTF-16, big endian
+	GSMPacked                    // GSM, eight septets in seven octets as USSD packs them, 3GPP TS 23.038 §6.1.2.3
+	UCS2Language                 // UCS2, perhaps behind the two octets of a language code, 3GPP TS 23.038 §5; only received
 )
 
-var alphabetNames = [...]string{GSM: "gsm", Latin1: "latin1", ASCII: "ascii", UCS2: "ucs2"}
-
-// String returns the alphabet's name in lower case: gsm, latin1, ascii or ucs2.
-func (a Alphabet) String() string {
-	if int(a) < len(alphabetNames) {
-		return alphabetNames[a]
-	}
-	return "unknown"
+var alphabetNames = names{
+	GSM: "gsm", Latin1: "latin1", ASCII: "ascii", UCS2: "ucs2", GSMPacked: "gsm-packed", UCS2Language: "ucs2-language",
 }
+
+// String returns the alphabet's name in lower case: gsm, latin1, ascii, ucs2,
+// gsm-packed or ucs2-language.
+func (a Alphabet) String() string { return nameOf(alphabetNames, a) }
+
+// letters returns the alphabet with the same characters and the plainest
+// encoding: GSM for GSMPacked, UCS2 for UCS2Language, else a itself.
+func (a Alphabet) letters() Alphabet {
+	switch a {
+	case GSMPacked:
+		return GSM
+	case UCS2Language:
+		return UCS2
+	}
+	return a
+}
+
+// Unit is what the size of a screen is counted in.
+type Unit uint8
+
+// The units.
+const (
+	Units  Unit = iota // septets of GSM, characters of Latin-1 and ASCII, UTF-16 units of UCS-2
+	Octets             // octets on the wire
+)
+
+var unitNames = names{Units: "units", Octets: "octets"}
+
+// String returns units or octets.
+func (u Unit) String() string { return nameOf(unitNames, u) }
 
 // Text is what a link can show on a handset: an alphabet, and how much of it
 // fits on one screen. It is immutable and safe for concurrent use.
 type Text struct {
 	Alphabet Alphabet
-	Max      int // units of one screen: septets of GSM, octets of Latin-1 and ASCII, UTF-16 units of UCS-2
+	Max      int  // of one screen
+	Unit     Unit // of Max
 }
 
-// Limit returns the most units that one screen can hold.
-func (t Text) Limit() int { return t.Max }
+// Limit returns the most units that one screen can hold: septets of GSM,
+// characters of Latin-1 and ASCII, UTF-16 units of UCS-2.
+func (t Text) Limit() int {
+	switch {
+	case t.Unit == Units:
+		return t.Max
+	case t.Alphabet == GSMPacked:
+		return t.Max * 8 / 7
+	case t.Alphabet.letters() == UCS2:
+		return t.Max / 2
+	}
+	return t.Max
+}
+
+// octets returns the longest encoded form of one screen.
+func (t Text) octets() int {
+	switch {
+	case t.Unit == Octets:
+		return t.Max
+	case t.Alphabet == GSMPacked:
+		return packedLen(t.Max)
+	case t.Alphabet.letters() == UCS2:
+		return 2 * t.Max
+	}
+	return t.Max
+}
 
 // Fold returns s as the handset will show it. What the alphabet lacks is
 // written with what it has: a substitute (✓ becomes OK, ₦ becomes N), or the
@@ -47,7 +98,8 @@ func (t Text) Limit() int { return t.Max }
 // What has none of these stays as it is, for Cost to report. Folding a folded
 // text changes nothing.
 func (t Text) Fold(s string) string {
-	if plain(s) || t.Alphabet.hasAll(s) {
+	a := t.Alphabet.letters()
+	if plain(s) || a.hasAll(s) {
 		return s
 	}
 	s = strings.ToValidUTF8(s, string(utf8.RuneError))
@@ -55,21 +107,22 @@ func (t Text) Fold(s string) string {
 	b.Grow(len(s))
 	for len(s) > 0 {
 		n := cluster(s)
-		t.Alphabet.fold(&b, s[:n])
+		a.fold(&b, s[:n])
 		s = s[n:]
 	}
 	return b.String()
 }
 
-// Cost returns the length of the folded text in units, and the first rune that
-// cannot be sent even so, zero if there is none. Such a rune counts one unit,
-// because Append writes a question mark for it.
+// Cost returns the length of the folded text in Limit's units, and the first
+// rune that cannot be sent even so, zero if there is none. Such a rune counts
+// one unit, because Append writes a question mark for it.
 func (t Text) Cost(s string) (units int, bad rune) {
 	if plain(s) {
-		return len(s), 0
+		return len(s) + t.padding(s, len(s)), 0
 	}
-	for _, r := range t.Fold(s) {
-		n := t.Alphabet.units(r)
+	s = t.Fold(s)
+	for _, r := range s {
+		n := t.Alphabet.letters().units(r)
 		if n == 0 {
 			n = 1
 			if bad == 0 {
@@ -78,34 +131,104 @@ func (t Text) Cost(s string) (units int, bad rune) {
 		}
 		units += n
 	}
-	return units, bad
+	return units + t.padding(s, units), bad
+}
+
+// padding returns the septets that a packed text of that many takes besides its
+// own and those that fit into its last octet: one if the receiver would take its
+// last CR for padding.
+func (t Text) padding(s string, septets int) int {
+	if t.Alphabet == GSMPacked && septets > 0 && septets%8 == 0 && strings.HasSuffix(s, "\r") {
+		return 1
+	}
+	return 0
 }
 
 // Append folds s and appends it to dst as it goes on the wire: one septet to
 // the octet in GSM, big endian in UCS-2. A rune that cannot be sent becomes a
 // question mark.
 func (t Text) Append(dst []byte, s string) []byte {
-	if t.Alphabet != UCS2 && plain(s) {
-		return append(dst, s...)
+	a := t.Alphabet.letters()
+	start := len(dst)
+	if a != UCS2 && plain(s) {
+		dst = append(dst, s...)
+	} else {
+		for _, r := range t.Fold(s) {
+			if a.units(r) == 0 {
+				r = '?'
+			}
+			dst = a.append(dst, r)
+		}
 	}
-	for _, r := range t.Fold(s) {
-		if t.Alphabet.units(r) == 0 {
-			r = '?'
+	if t.Alphabet == GSMPacked {
+		dst = pack(dst, start)
+	}
+	return dst
+}
+
+// append encodes a rune that the alphabet has.
+func (a Alphabet) append(dst []byte, r rune) []byte {
+	switch a {
+	case UCS2:
+		if high, low := utf16.EncodeRune(r); high != utf8.RuneError {
+			return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(dst, uint16(high)), uint16(low))
 		}
-		switch t.Alphabet {
-		case UCS2:
-			for _, u := range utf16.AppendRune(make([]uint16, 0, 2), r) {
-				dst = binary.BigEndian.AppendUint16(dst, u)
-			}
-		case GSM:
-			code := gsmCode(r)
-			if code >= gsmExtended {
-				dst = append(dst, gsmEscape)
-			}
-			dst = append(dst, byte(code))
-		default:
-			dst = append(dst, byte(r))
+		return binary.BigEndian.AppendUint16(dst, uint16(r))
+	case GSM:
+		code := gsmCode(r)
+		if code >= gsmExtended {
+			dst = append(dst, gsmEscape)
 		}
+		return append(dst, byte(code))
+	}
+	return append(dst, byte(r))
+}
+
+// packedLen returns the octets that so many septets take.
+func packedLen(septets int) int { return (7*septets + 7) / 8 }
+
+const carriageReturn = '\r'
+
+// pack packs the septets dst[start:] in place. Seven spare bits would read as an
+// @, so they become a CR; and a text that ends in a CR where the octets end gets
+// a second one, since the receiver drops it (3GPP TS 23.038 §6.1.2.3.1).
+func pack(dst []byte, start int) []byte {
+	switch n := len(dst) - start; {
+	case n%8 == 7, n > 0 && n%8 == 0 && dst[len(dst)-1] == carriageReturn:
+		dst = append(dst, carriageReturn)
+	}
+	septets := dst[start:]
+	out := start
+	var bits, n uint
+	for _, s := range septets {
+		bits |= uint(s) << n
+		if n += 7; n >= 8 {
+			dst[out] = byte(bits)
+			out++
+			bits >>= 8
+			n -= 8
+		}
+	}
+	if n > 0 {
+		dst[out] = byte(bits)
+		out++
+	}
+	return dst[:out]
+}
+
+// unpack appends the septets of b. A CR in the last seven bits of a full octet
+// is padding.
+func unpack(dst, b []byte) []byte {
+	var bits, n uint
+	for _, c := range b {
+		bits |= uint(c) << n
+		for n += 8; n >= 7; n -= 7 {
+			dst = append(dst, byte(bits&0x7F))
+			bits >>= 7
+		}
+	}
+	if len(b) > 0 && len(b)%7 == 0 && dst[len(dst)-1] == carriageReturn {
+		dst = dst[:len(dst)-1]
 	}
 	return dst
 }
@@ -115,13 +238,18 @@ func (t Text) Append(dst []byte, s string) []byte {
 // screens are plain.
 func plain(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= ' ' && c <= '?' && c != '$', c >= 'A' && c <= 'Z', c == '\n', c == '\r':
-		default:
+		if c := s[i]; c >= 0x80 || plainOctets[c/64]>>(c%64)&1 == 0 {
 			return false
 		}
 	}
 	return true
+}
+
+// plainOctets has a bit for every character of plain: letters, CR, LF, and what
+// is from the space to the question mark, except the dollar sign.
+var plainOctets = [2]uint64{
+	1<<'\n' | 1<<'\r' | (1<<32-1)<<' '&^(1<<'$'),
+	(1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64),
 }
 
 // units returns how many units r takes, zero if the alphabet does not have it.
@@ -294,19 +422,37 @@ var gsmExtension = map[byte]rune{
 
 // Decode reads octets that claim to be in the alphabet. It never fails, since
 // mislabelled text is normal and a subscriber's answer is nearly always digits:
-// octets that the alphabet does not have are read as UTF-8 if the whole text is
-// valid UTF-8, and as Latin-1 otherwise; UCS-2 of an odd length, or made only
-// of the octets for digits, `*` and `#`, is read as if it were Latin-1.
+//
+//   - octets that the alphabet does not have are read as UTF-8 if the whole text
+//     is valid UTF-8, and as Latin-1 otherwise;
+//   - UCS-2 of an odd length, or made only of the octets for digits, `*` and `#`,
+//     is read as if it were Latin-1, and so is such packed GSM;
+//   - GSM that is nothing but digits, `*` and `#` of UCS-2 is read as that.
 func (a Alphabet) Decode(b []byte) string {
+	var room [256]byte
+	return string(a.decode(room[:0], b))
+}
+
+// decode appends what Decode returns.
+func (a Alphabet) decode(dst, b []byte) []byte {
 	switch {
-	case a == UCS2 && !notUCS2(b):
-		return decodeUCS2(b)
+	case dialled(b, 0, 1):
+		return append(dst, b...)
+	case a == UCS2Language && len(b)%2 == 0:
+		return decodeUCS2(dst, dropLanguage(b))
+	case a == UCS2 && len(b)%2 == 0:
+		return decodeUCS2(dst, b)
+	case a == GSMPacked:
+		var room [256]byte
+		return decodeGSM(dst, unpack(room[:0], b))
+	case a == GSM && dialled(b, 1, 2):
+		return decodeUCS2(dst, b)
 	case a == GSM && !high(b):
-		return decodeGSM(b)
+		return decodeGSM(dst, b)
 	case a != Latin1 && utf8.Valid(b):
-		return string(b)
+		return append(dst, b...)
 	}
-	return decodeLatin1(b)
+	return decodeLatin1(dst, b)
 }
 
 func high(b []byte) bool {
@@ -318,47 +464,63 @@ func high(b []byte) bool {
 	return false
 }
 
-func notUCS2(b []byte) bool {
-	if len(b)%2 != 0 {
-		return true
+// dialled reports whether b has a digit, `*` or `#` at from and every so many
+// octets behind it, and zeros between them.
+func dialled(b []byte, from, every int) bool {
+	if len(b) == 0 || len(b)%every != 0 {
+		return false
 	}
-	for _, c := range b {
-		if (c < '0' || c > '9') && c != '*' && c != '#' {
+	for i, c := range b {
+		switch {
+		case i%every != from:
+			if c != 0 {
+				return false
+			}
+		case (c < '0' || c > '9') && c != '*' && c != '#':
 			return false
 		}
 	}
 	return true
 }
 
-func decodeGSM(b []byte) string {
-	var s strings.Builder
-	s.Grow(len(b))
+// dropLanguage takes a language code off a text: two letters, packed.
+func dropLanguage(b []byte) []byte {
+	if len(b) < 2 {
+		return b
+	}
+	first, second := b[0]&0x7F, b[1]<<1&0x7F|b[0]>>7
+	if first >= 'a' && first <= 'z' && second >= 'a' && second <= 'z' && b[1]>>6 == 0 {
+		return b[2:]
+	}
+	return b
+}
+
+func decodeGSM(dst, b []byte) []byte {
 	for i := 0; i < len(b); i++ {
 		c := b[i]
 		if c == gsmEscape && i+1 < len(b) {
 			i++
 			c = b[i]
 			if r, ok := gsmExtension[c]; ok {
-				s.WriteRune(r)
+				dst = utf8.AppendRune(dst, r)
 				continue
 			}
 		}
-		s.WriteRune(gsmRunes[c])
+		dst = utf8.AppendRune(dst, gsmRunes[c])
 	}
-	return s.String()
+	return dst
 }
 
-func decodeLatin1(b []byte) string {
-	var s strings.Builder
-	s.Grow(len(b))
+func decodeLatin1(dst, b []byte) []byte {
 	for _, c := range b {
-		s.WriteRune(rune(c))
+		dst = utf8.AppendRune(dst, rune(c))
 	}
-	return s.String()
+	return dst
 }
 
-// decodeUCS2 reads UTF-16; a byte order mark is obeyed and dropped.
-func decodeUCS2(b []byte) string {
+// decodeUCS2 reads UTF-16; a byte order mark is obeyed and dropped. An octet too
+// many at the end is lost.
+func decodeUCS2(dst, b []byte) []byte {
 	var order binary.ByteOrder = binary.BigEndian
 	if len(b) >= 2 {
 		switch binary.BigEndian.Uint16(b) {
@@ -368,9 +530,18 @@ func decodeUCS2(b []byte) string {
 			order, b = binary.LittleEndian, b[2:]
 		}
 	}
-	units := make([]uint16, len(b)/2)
-	for i := range units {
-		units[i] = order.Uint16(b[2*i:])
+	for ; len(b) >= 2; b = b[2:] {
+		r := rune(order.Uint16(b))
+		if utf16.IsSurrogate(r) {
+			pair := rune(utf8.RuneError)
+			if len(b) >= 4 {
+				pair = utf16.DecodeRune(r, rune(order.Uint16(b[2:])))
+			}
+			if r = pair; r != utf8.RuneError {
+				b = b[2:]
+			}
+		}
+		dst = utf8.AppendRune(dst, r)
 	}
-	return string(utf16.Decode(units))
+	return dst
 }

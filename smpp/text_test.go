@@ -1,13 +1,18 @@
 package smpp_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"ussdd/smpp"
 )
 
-var alphabets = []smpp.Alphabet{smpp.GSM, smpp.Latin1, smpp.ASCII, smpp.UCS2}
+var alphabets = []smpp.Alphabet{smpp.GSM, smpp.Latin1, smpp.ASCII, smpp.UCS2, smpp.GSMPacked}
+
+// dialledOnly reports whether s has digits, * and # only.
+func dialledOnly(s string) bool { return strings.Trim(s, "0123456789*#") == "" }
 
 func TestFold(t *testing.T) {
 	for _, c := range []struct{ in, gsm, latin1, ascii, ucs2 string }{
@@ -36,7 +41,7 @@ func TestFold(t *testing.T) {
 		{"a\x00b\x1b", "ab\x1b", "ab\x1b", "ab\x1b", "ab\x1b"},
 		{"bad \xff utf-8", "bad \uFFFD utf-8", "bad \uFFFD utf-8", "bad \uFFFD utf-8", "bad \uFFFD utf-8"},
 	} {
-		for i, want := range []string{c.gsm, c.latin1, c.ascii, c.ucs2} {
+		for i, want := range []string{c.gsm, c.latin1, c.ascii, c.ucs2, c.gsm} {
 			m := smpp.Text{Alphabet: alphabets[i], Max: 160}
 			if got := m.Fold(c.in); got != want {
 				t.Errorf("%s: %q became %q, want %q", m.Alphabet, c.in, got, want)
@@ -58,6 +63,10 @@ func TestCost(t *testing.T) {
 		{smpp.GSM, "✓", 2, 0},
 		{smpp.GSM, "a中b😀", 4, '中'},
 		{smpp.GSM, "a\x1b", 2, 0x1b},
+		{smpp.GSMPacked, "1234567\r", 9, 0},
+		{smpp.GSMPacked, "123456€\r", 9, 0},
+		{smpp.GSMPacked, "12345€\r", 9, 0},
+		{smpp.GSMPacked, "[€]中", 7, '中'},
 		{smpp.GSM, "\xff", 1, utf8.RuneError},
 		{smpp.Latin1, "éß[", 3, 0},
 		{smpp.Latin1, "Ω", 1, 'Ω'},
@@ -93,6 +102,58 @@ func TestGSMTable(t *testing.T) {
 		}
 		if got := smpp.GSM.Decode([]byte(want)); got != text {
 			t.Errorf("%x became %q, want %q", want, got, text)
+		}
+	}
+}
+
+// TestPacked checks vectors of packed GSM, both ways. The first pair is the rule's
+// own example: without padding it would read *123*1#@.
+func TestPacked(t *testing.T) {
+	for _, c := range []struct{ text, wire, back string }{
+		{"*123*1#", "aa986ca68a8d1a", "*123*1#"},
+		{"", "", ""},
+		{"1", "31", "1"},
+		{"12", "3119", "12"},
+		{"*999#", "aa5c2e3702", "*999#"},
+		{"abcdefg", "61f1985c369f1b", "abcdefg"},
+		{"1234567@", "31d98c56b3dd00", "1234567@"},
+		{"12345678", "31d98c56b3dd70", "12345678"},
+		{"1234567\r", "31d98c56b3dd1a0d", "1234567\r\r"}, // the CR is the text's: it gets another
+		{"123456\r", "31d98c56b3351a", "123456\r"},
+		{"[€]", "1bdea6bcf101", "[€]"},
+	} {
+		m := smpp.Text{Alphabet: smpp.GSMPacked}
+		wire := m.Append(nil, c.text)
+		if got := fmt.Sprintf("%x", wire); got != c.wire {
+			t.Errorf("%q became %s, want %s", c.text, got, c.wire)
+		}
+		if got := smpp.GSMPacked.Decode(wire); got != c.back {
+			t.Errorf("%x became %q, want %q", wire, got, c.back)
+		}
+	}
+	if got := smpp.GSMPacked.Decode(unhex(t, "aa986ca68a8d00")); got != "*123*1#@" {
+		t.Errorf("padding with zeros reads %q", got)
+	}
+	if got := smpp.GSMPacked.Decode([]byte("12")); got != "12" {
+		t.Errorf("digits that are not packed read %q", got)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	for _, c := range []struct {
+		text  smpp.Text
+		limit int
+	}{
+		{smpp.Text{Alphabet: smpp.GSM, Max: 182}, 182},
+		{smpp.Text{Alphabet: smpp.GSM, Max: 160, Unit: smpp.Octets}, 160},
+		{smpp.Text{Alphabet: smpp.GSMPacked, Max: 182}, 182},
+		{smpp.Text{Alphabet: smpp.GSMPacked, Max: 160, Unit: smpp.Octets}, 182},
+		{smpp.Text{Alphabet: smpp.Latin1, Max: 160, Unit: smpp.Octets}, 160},
+		{smpp.Text{Alphabet: smpp.UCS2, Max: 80}, 80},
+		{smpp.Text{Alphabet: smpp.UCS2, Max: 160, Unit: smpp.Octets}, 80},
+	} {
+		if got := c.text.Limit(); got != c.limit {
+			t.Errorf("%v holds %d, want %d", c.text, got, c.limit)
 		}
 	}
 }
@@ -136,6 +197,12 @@ func TestDecodeText(t *testing.T) {
 		{smpp.UCS2, "*999", "*999"},   // likewise
 		{smpp.UCS2, "*999#", "*999#"}, // likewise
 		{smpp.UCS2, "\x4e\x2d", "中"},
+		{smpp.UCS2, "\xd8\x3d\x00\x31", "\uFFFD1"},
+		{smpp.GSM, "\x00\x31\x00\x23", "1#"}, // UCS-2 under data_coding 0
+		{smpp.GSM, "\x00\x41", "@A"},
+		{smpp.UCS2Language, "\x65\x37\x20\xa6", "₦"}, // behind "en"
+		{smpp.UCS2Language, "\x20\xa6", "₦"},
+		{smpp.UCS2Language, "\xe9", "é"},
 		{smpp.UCS2, "", ""},
 	} {
 		if got := c.alphabet.Decode([]byte(c.in)); got != c.want {
@@ -164,7 +231,11 @@ func FuzzText(f *testing.F) {
 			if a == smpp.UCS2 {
 				octets /= 2
 			}
-			if octets != units {
+			if a == smpp.GSMPacked {
+				if want := (7*units + 7) / 8; octets != want {
+					t.Fatalf("%q costs %d septets, but %d octets are sent", s, units, octets)
+				}
+			} else if octets != units {
 				t.Fatalf("%s: %q costs %d, but %d units are sent", a, s, units, octets)
 			}
 			if a == smpp.UCS2 && len(wire)%2 != 0 {
@@ -173,11 +244,18 @@ func FuzzText(f *testing.F) {
 			if bad != 0 || a == smpp.UCS2 && len(wire) >= 2 && (wire[0] >= 0xfe || smpp.Latin1.Decode(wire) == a.Decode(wire)) {
 				continue // question marks, byte order marks and digits pairs do not come back
 			}
-			if back := a.Decode(wire); back != folded {
+			back := a.Decode(wire)
+			if a == smpp.GSMPacked {
+				back, folded = strings.TrimRight(back, "\r"), strings.TrimRight(folded, "\r") // padding
+			}
+			if a != smpp.UCS2 && dialledOnly(back) && !dialledOnly(folded) {
+				continue // taken for mislabelled digits
+			}
+			if back != folded {
 				t.Fatalf("%s: %q was sent as %x and reads %q", a, folded, wire, back)
 			}
 		}
-		for _, a := range alphabets {
+		for _, a := range append([]smpp.Alphabet{smpp.UCS2Language}, alphabets...) {
 			if text := a.Decode([]byte(s)); !utf8.ValidString(text) {
 				t.Fatalf("%s: %x decodes to %q", a, s, text)
 			}

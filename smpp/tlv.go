@@ -13,8 +13,6 @@ const tlvHeaderLen = 4
 const (
 	tagMessagePayload       = pdutlv.TagMessagePayload
 	tagInterfaceVersion     = pdutlv.Tag(0x0210) // sc_interface_version, SMPP 3.4 §5.3.2.25
-	tagServiceOp            = pdutlv.TagUssdServiceOp
-	tagSessionInfo          = pdutlv.TagItsSessionInfo
 	maxTLVValue         int = 0xFFFF
 )
 

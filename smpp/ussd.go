@@ -3,8 +3,6 @@ package smpp
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
@@ -24,7 +22,8 @@ const (
 
 var opNames = [...]string{Begin: "begin", Input: "input", Release: "release", Refused: "refused", Opened: "opened"}
 
-// String returns the operation in lower case: begin, input, release or refused.
+// String returns the operation in lower case: begin, input, release, refused or
+// opened.
 func (o Op) String() string {
 	if o > 0 && int(o) < len(opNames) {
 		return opNames[o]
@@ -44,29 +43,20 @@ type Dialogue struct {
 // concurrent use, and may be kept: it is the way to answer the dialogue for as
 // long as the dialogue lives, also over a later bind of the same link.
 type Event struct {
-	Op       Op
-	Dialogue Dialogue
-	Code     string // service code that was dialled to, "*999#"
-	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
+	Op         Op
+	HasCounter bool // see Counter
 	// Counter is what the PDU repeats of the counter in our last reply, if
 	// HasCounter: an SMSC that delivers an answer again delivers the same one.
 	// SMSCs that do not repeat it send anything, mostly always the same.
-	Counter    uint32
-	HasCounter bool
-	Err        error // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
+	Counter  uint32
+	Dialogue Dialogue
+	Code     string // service code that was dialled to, "*999#"; may be empty in what follows a Begin
+	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
+	Err      error  // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
 
-	link       *Link
-	source     endpoint // the subscriber as the SMSC writes it
-	dest       endpoint // the service as the SMSC writes it
-	session    uint32   // session word as received
-	hasSession bool
-	replies    uint32 // made of it so far; atomic
-}
-
-// endpoint is an Address that can be kept.
-type endpoint struct {
-	ton, npi uint8
-	digits   string
+	link    *Link
+	wire    wire
+	replies uint32 // made of the event so far; atomic
 }
 
 // Medium returns the alphabet and the screen size of the event's link.
@@ -86,8 +76,8 @@ var (
 	ErrTextTooLong = errors.New("smpp: the text does not fit on one screen")
 
 	// ErrClosed is returned by Reply once the link's Run is ending, and on an
-	// event with Op Release; and it is the Err of replies that a link which
-	// ends could not send any more.
+	// event with Op Release or with the dialogue's last answer; and it is the
+	// Err of replies that a link which ends could not send any more.
 	ErrClosed = errors.New("smpp: the link or the dialogue is closed")
 
 	// ErrExpired is returned by Reply for a deadline in the past, and is the Err
@@ -152,168 +142,24 @@ var _ Handler = HandlerFunc(nil)
 // no event if the link is lost between the reply and its answer: the subscriber
 // may well see it and go on.
 func (e *Event) Reply(text string, end bool, deadline time.Time) error {
-	if e.Op == Release {
+	if e.Op == Release || e.wire.last {
 		return ErrClosed
 	}
-	frame, err := e.encode(text, end)
+	frame, err := e.link.profile.encode(e, text, end)
 	if err != nil {
 		return err
 	}
 	return e.link.submit(&reply{event: e, frame: frame, deadline: deadline})
 }
 
-// encode builds the submit_sm of a reply, sequence number 0.
-func (e *Event) encode(text string, end bool) ([]byte, error) {
-	p := e.link.profile
-	if text = p.Text.Fold(text); text == "" {
-		text = " "
-	}
-	if units, _ := p.Text.Cost(text); units > p.Text.Max {
-		return nil, fmt.Errorf("%w: %d units of %d", ErrTextTooLong, units, p.Text.Max)
-	}
-	var shortMessage [maxShortMessage]byte
-	var tlvs [2*tlvHeaderLen + 5]byte
-	m := Message{
-		Header:       Header{ID: pdu.SubmitSMID},
-		ServiceType:  []byte(p.ServiceType),
-		Source:       Address{TON: e.dest.ton, NPI: e.dest.npi, Digits: []byte(e.dest.digits)},
-		Dest:         Address{TON: e.source.ton, NPI: e.source.npi, Digits: []byte(e.source.digits)},
-		DataCoding:   p.DCS,
-		ShortMessage: p.Text.Append(shortMessage[:0], text),
-		TLVs:         tlvs[:0],
-	}
-	op := p.MenuOp
-	if end {
-		op = p.EndOp
-	}
-	m.TLVs = m.TLVs.Append(p.OpTag, op)
-	if e.hasSession {
-		m.TLVs = p.Session.append(m.TLVs, p.Session.next(e.session, atomic.AddUint32(&e.replies, 1), end))
-	}
-	return Append(nil, &m)
-}
-
-// append writes the session word as a TLV.
-func (s *SessionTLV) append(t TLVs, word uint32) TLVs {
-	var v [4]byte
-	for i := range s.Length {
-		v[i] = byte(word >> (8 * (s.Length - 1 - i)))
-	}
-	return t.Append(s.Tag, v[:s.Length]...)
-}
-
-// event reads a deliver_sm or data_sm as the profile says. The error is a
-// *MalformedError.
+// event reads a deliver_sm or data_sm as the profile says; it is nil for one
+// that is only to be acknowledged. The error is a *MalformedError.
 func (l *Link) event(m *Message) (*Event, error) {
-	p := l.profile
-	if len(m.Source.Digits) > maxAddress {
-		return nil, m.malformed(statusInvalidSource, "source_addr", "is over the limit")
+	e, err := l.profile.read(m)
+	if e != nil {
+		e.Dialogue.SMSC, e.link = l.cfg.Name, l
 	}
-	if len(m.Dest.Digits) > maxAddress {
-		return nil, m.malformed(statusInvalidDest, "destination_addr", "is over the limit")
-	}
-	source := string(m.Source.Digits)
-	msisdn, ok := p.msisdn(source)
-	if !ok {
-		return nil, m.malformed(statusInvalidSource, "source_addr", "is not a number")
-	}
-	e := &Event{
-		link:   l,
-		source: endpoint{m.Source.TON, m.Source.NPI, source},
-		dest:   endpoint{m.Dest.TON, m.Dest.NPI, string(m.Dest.Digits)},
-		Text:   strings.TrimRight(p.alphabet(m.DataCoding).Decode(m.Payload()), "\r"),
-	}
-	e.Dialogue = Dialogue{SMSC: l.cfg.Name, MSISDN: msisdn}
-	e.Code = serviceCode(e.dest.digits)
-
-	over := false
-	if p.Session.Tag != 0 {
-		if v, ok := m.TLVs.Get(p.Session.Tag); ok {
-			if len(v) != p.Session.Length {
-				return nil, m.malformed(statusInvalidTLVLength, "session TLV", "has the wrong length")
-			}
-			for _, octet := range v {
-				e.session = e.session<<8 | uint32(octet)
-			}
-			e.hasSession = true
-			e.Counter, e.HasCounter = e.session&p.Session.Counter, p.Session.Counter != 0
-			e.Dialogue.ID = fmt.Sprintf("%0*x", 2*p.Session.Length, e.session&p.Session.ID)
-			over = e.session&p.Session.End != 0
-		}
-	}
-	op, ok := m.TLVs.Get(p.OpTag)
-	switch {
-	case ok && len(op) != 1:
-		return nil, m.malformed(statusInvalidTLVLength, "operation TLV", "has the wrong length")
-	case over:
-		e.Op = Release
-	case ok:
-		if e.Op = p.Ops[op[0]]; e.Op == 0 {
-			e.Op = p.OtherOp
-		}
-	case strings.HasPrefix(e.Text, "*") || strings.HasPrefix(e.Text, "#"):
-		e.Op = Begin
-	default:
-		e.Op = Input
-	}
-	switch e.Op {
-	case Begin:
-		if e.Text == "" {
-			e.Text = e.Code
-		}
-		if e.Code == "" {
-			e.Code = serviceCode(e.Text)
-		}
-	case Release:
-		e.Text = "" // gateways put anything there
-	}
-	return e, nil
-}
-
-func (p *Profile) alphabet(dcs byte) Alphabet {
-	if a, ok := p.Codings[dcs]; ok {
-		return a
-	}
-	return p.OtherDCS
-}
-
-// minMSISDN is the length of the shortest number that can be a subscriber's;
-// what is shorter is a service.
-const minMSISDN = 5
-
-// msisdn returns a subscriber's number as E.164 digits. The type of number is
-// not asked: it is as often wrong as right.
-func (p *Profile) msisdn(number string) (string, bool) {
-	digits := strings.TrimPrefix(number, "+")
-	digits = strings.TrimPrefix(digits, "00")
-	if len(digits) < minMSISDN || strings.Trim(digits, "0123456789") != "" {
-		return "", false
-	}
-	cc, n := p.CountryCode, p.NationalDigits
-	switch {
-	case cc == "":
-	case len(digits) == len(cc)+1+n && strings.HasPrefix(digits, cc+"0"):
-		digits = cc + digits[len(cc)+1:]
-	case len(digits) == 1+n && digits[0] == '0':
-		digits = cc + digits[1:]
-	case len(digits) == n && digits == number && digits[0] >= '7':
-		digits = cc + digits
-	}
-	return digits, true
-}
-
-// serviceCode writes a service address as the subscriber dialled it.
-func serviceCode(s string) string {
-	if s == "" {
-		return ""
-	}
-	if !strings.HasPrefix(s, "*") && !strings.HasPrefix(s, "#") {
-		s = "*" + s
-	}
-	if !strings.HasSuffix(s, "#") {
-		s += "#"
-	}
-	return s
+	return e, err
 }
 
 // mask hides the middle of a number for logs.

@@ -3,7 +3,6 @@ package smpp
 import (
 	"cmp"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
@@ -128,7 +127,7 @@ func (l *Link) fillWindow(c *conn, out []byte) []byte {
 		r.expires = now.Add(l.cfg.ResponseTimeout)
 		l.inFlight[sequence] = r
 		l.arm(c, r.expires)
-		l.countOut(pdu.SubmitSMID)
+		l.countOut(ParseHeader(r.frame).ID)
 		out = append(out, r.frame...)
 	}
 	return out
@@ -239,12 +238,7 @@ func (l *Link) abandon(c *conn) (unknown int) {
 // refuse tells the handler that replies failed.
 func (l *Link) refuse(replies []*reply, err error) {
 	for _, r := range replies {
-		e := &Event{
-			Op: Refused, Dialogue: r.event.Dialogue, Code: r.event.Code, Err: err,
-			link: l, source: r.event.source, dest: r.event.dest, session: r.event.session, hasSession: r.event.hasSession,
-			replies: atomic.LoadUint32(&r.event.replies),
-		}
-		l.emit(e)
+		l.emit(r.event.refused(err))
 	}
 }
 

@@ -1,6 +1,6 @@
 // Command ussdctl is the operators' command line: schema, wallets, purchases,
-// the ledger and sessions. It works on the database itself, whether the daemon
-// runs or not.
+// the ledger, sessions and PDUs. It works on the database itself, whether the
+// daemon runs or not; decode needs neither.
 package main
 
 import (
@@ -36,13 +36,14 @@ func main() {
 
 // command is one of ussdctl's.
 type command struct {
-	name  string // "wallet credit"
-	args  string // what follows it, for the usage
-	does  string
-	run   func(*call) error
-	flags func(*call, *flag.FlagSet)
-	n     int  // how many arguments it takes
-	bare  bool // works on a database without a current schema
+	name    string // "wallet credit"
+	args    string // what follows it, for the usage
+	does    string
+	run     func(*call) error
+	flags   func(*call, *flag.FlagSet)
+	n       int  // how many arguments it takes
+	bare    bool // works on a database without a current schema
+	offline bool // works without a database
 }
 
 var commands = []command{
@@ -74,6 +75,7 @@ var commands = []command{
 		f.DurationVar(&c.since, "since", 0, "only those of the last `DURATION`, such as 1h")
 	}},
 	{name: "session show", args: "ID", n: 1, does: "one session with its steps", run: sessionShow},
+	{name: "decode", args: "HEX|FILE|-", n: 1, does: "explain PDUs: hexadecimal, raw octets or a capture (pcap, pcapng)", run: decode, offline: true, flags: decodeFlags},
 }
 
 func listFlags(c *call, f *flag.FlagSet) {
@@ -99,6 +101,10 @@ type call struct {
 	limit                                         int
 	since                                         time.Duration
 	after, msisdn, note, reference, source, state string
+
+	brief   bool
+	profile string
+	knobs   []string // NAME=VALUE
 }
 
 // usageError is the caller's mistake.
@@ -119,8 +125,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	name := strings.Join(args[:min(2, len(args))], " ")
 	for _, cmd := range commands {
-		if cmd.name == name {
-			return cmd.call(ctx, args[2:], stdout, stderr)
+		if cmd.name == name || cmd.name == args[0] {
+			return cmd.call(ctx, args[len(strings.Fields(cmd.name)):], stdout, stderr)
 		}
 	}
 	fmt.Fprintf(stderr, "ussdctl: no command %q; see ussdctl help\n", name)
@@ -137,7 +143,10 @@ func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Wr
 	}
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	// No default here: the flag's help would show the DSN's password.
-	database := f.String("database", "", "sqlite:PATH or mysql:DSN, instead of USSDD_DATABASE as `NAME`")
+	database := new(string)
+	if !cmd.offline {
+		f.StringVar(database, "database", "", "sqlite:PATH or mysql:DSN, instead of USSDD_DATABASE as `NAME`")
+	}
 	if cmd.flags != nil {
 		cmd.flags(c, f)
 	}
@@ -160,11 +169,7 @@ func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Wr
 	if *database == "" {
 		*database = databaseName()
 	}
-	err := c.open(*database, cmd.bare)
-	if err == nil {
-		err = cmd.run(c)
-		err = errors.Join(err, c.db.Close())
-	}
+	err := cmd.do(c, *database)
 	if err == nil {
 		return exitOK
 	}
@@ -175,6 +180,17 @@ func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Wr
 		}
 	}
 	return exitCode(err)
+}
+
+// do runs the command, on the database unless it needs none.
+func (cmd command) do(c *call, database string) error {
+	if cmd.offline {
+		return cmd.run(c)
+	}
+	if err := c.open(database, cmd.bare); err != nil {
+		return err
+	}
+	return errors.Join(cmd.run(c), c.db.Close())
 }
 
 // errViolations ends a check of the ledger that found some, and has printed them.
@@ -206,7 +222,7 @@ func exitCode(err error) int {
 		return exitDatabase
 	case errors.As(err, new(usageError)), errors.Is(err, store.ErrInvalid):
 		return exitUsage
-	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch):
+	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch), errors.As(err, new(inputError)):
 		return exitFailed
 	}
 	return exitDatabase

@@ -118,7 +118,7 @@ func TestConfigProblems(t *testing.T) {
 		{"USSDD_SMSC_MTN_WINDOW", "x", `USSDD_SMSC_MTN_WINDOW: "x" is not a whole number`},
 		{"USSDD_SMSC_MTN_MAX_TEXT", "-1", "USSDD_SMSC_MTN_MAX_TEXT: -1 is outside 0 to 254"},
 		{"USSDD_SMSC_MTN_MAX_TEXT", "255", "USSDD_SMSC_MTN_MAX_TEXT: 255 is outside 0 to 254"},
-		{"USSDD_SMSC_MTN_PROFILE", "x", `USSDD_SMSC_MTN_PROFILE: no profile "x"; there are: standard`},
+		{"USSDD_SMSC_MTN_PROFILE", "x", `USSDD_SMSC_MTN_PROFILE: no profile "x"; there are: data-sm, mica, msisdn, service-type, sixdee, standard, tata, vendor-tlv`},
 		{"USSDD_SMSC_MTN_ENQUIRE_LINK", "-1s", "USSDD_SMSC_MTN_ENQUIRE_LINK: -1s is not a positive duration"},
 		{"USSDD_SMSC_MTN_BIND_TIMEOUT", "0s", "USSDD_SMSC_MTN_BIND_TIMEOUT: 0s is not a positive duration"},
 		{"USSDD_SMSC_MTN_RECONNECT_MIN", "2m", "USSDD_SMSC_MTN_RECONNECT_MIN: 2m0s is longer than USSDD_SMSC_MTN_RECONNECT_MAX, 1m0s"},

@@ -23,7 +23,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"vendors/purchase": {"vendors"},
 		"smpp/smpptest":    {"smpp"},
 		"cmd/ussdd":        {"smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
-		"cmd/ussdctl":      {"store", "menus"}, // menus for the spellings of numbers and amounts
+		"cmd/ussdctl":      {"store", "menus", "smpp"}, // menus for the spellings of numbers and amounts
 		"cmd/smscsim":      {"smpp/smpptest"},
 		"cmd/vendorsim":    {},
 		"scripts/stack":    {},

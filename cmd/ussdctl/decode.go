@@ -1,0 +1,326 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fiorix/go-smpp/smpp/pdu"
+
+	"ussdd/smpp"
+)
+
+func decodeFlags(c *call, f *flag.FlagSet) {
+	f.StringVar(&c.profile, "profile", "standard", "the dialect: one of "+strings.Join(smpp.Profiles(), ", ")+", or a YAML `FILE`")
+	f.Func("set", "change one of the dialect's knobs, `KNOB=VALUE`; repeatable", func(s string) error {
+		c.knobs = append(c.knobs, s)
+		return nil
+	})
+	f.StringVar(&c.msisdn, "msisdn", "", "only the PDUs of this `MSISDN`, with their responses")
+	f.BoolVar(&c.brief, "brief", false, "one line for each PDU")
+}
+
+// inputError says that what is to be decoded cannot be.
+type inputError struct{ error }
+
+func (e inputError) Unwrap() error { return e.error }
+
+// decode explains PDUs.
+func decode(c *call) error {
+	p, err := dialect(c.profile, c.knobs)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	d := decoder{c: c, p: p, asked: make(map[request]bool), ids: make(map[string]bool)}
+	if c.msisdn != "" {
+		if d.msisdn, err = number(c.msisdn); err != nil {
+			return err
+		}
+	}
+	name, content, err := input(c.args[0])
+	if err != nil {
+		return inputError{err}
+	}
+	switch {
+	case isCapture(content):
+		err = d.capture(content)
+	case isText(content):
+		var octets []byte
+		if octets, err = parseHex(name, string(content)); err == nil {
+			d.octets(octets)
+		}
+	default:
+		d.octets(content)
+	}
+	if err != nil {
+		return inputError{fmt.Errorf("%s: %w", name, err)}
+	}
+	return d.end()
+}
+
+// dialect returns a preset, or the profile of a file, with knobs changed.
+func dialect(name string, knobs []string) (*smpp.Profile, error) {
+	p, err := smpp.ProfileByName(name)
+	if err != nil {
+		source, fileErr := os.ReadFile(name)
+		if fileErr != nil {
+			return nil, fmt.Errorf("%w; and as a file: %w", err, fileErr)
+		}
+		if p, err = smpp.LoadProfile(name, source); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range knobs {
+		knob, value, ok := strings.Cut(k, "=")
+		if !ok {
+			return nil, fmt.Errorf("-set %s: it is KNOB=VALUE", k)
+		}
+		if err := p.Set(knob, value); err != nil {
+			return nil, fmt.Errorf("-set %w", err)
+		}
+	}
+	return p, p.Check()
+}
+
+// maxInput bounds a file, since it is read whole.
+const maxInput = 1 << 30
+
+// input returns what the argument stands for: standard input, a file, or itself.
+func input(arg string) (name string, content []byte, err error) {
+	var r io.Reader
+	switch file, err := os.Open(arg); {
+	case arg == "-":
+		r, name = os.Stdin, "standard input"
+	case err == nil:
+		defer func() { _ = file.Close() }()
+		r, name = file, arg
+	case strings.ContainsAny(arg, "./"):
+		return "", nil, err
+	default:
+		return "no such file, and as hexadecimal", []byte(arg), nil
+	}
+	content, err = io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err == nil && len(content) > maxInput {
+		err = fmt.Errorf("%s is longer than %d octets", name, maxInput)
+	}
+	if err == nil && len(content) == 0 {
+		err = fmt.Errorf("%s is empty", name)
+	}
+	return name, content, err
+}
+
+// isText reports whether the content is hexadecimal text, rather than octets. A
+// PDU's command_length makes sure that it begins with a NUL.
+func isText(content []byte) bool {
+	return !slices.ContainsFunc(content, func(c byte) bool { return c < ' ' && c != '\n' && c != '\r' && c != '\t' })
+}
+
+const (
+	hexDigits = "0123456789abcdefABCDEF"
+	hexSpace  = " \t\r:"
+)
+
+// parseHex reads hexadecimal digits; spaces and colons may separate them, and `#`
+// begins a comment.
+func parseHex(name, text string) ([]byte, error) {
+	var digits []byte
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line, _, _ = strings.Cut(strings.TrimSuffix(line, "\n"), "#")
+		start := 0
+		if trimmed := strings.TrimLeft(line, hexSpace); strings.HasPrefix(strings.ToLower(trimmed), "0x") {
+			start = len(line) - len(trimmed) + 2
+		}
+		for i, r := range line[start:] {
+			switch {
+			case strings.ContainsRune(hexDigits, r):
+				digits = append(digits, byte(r))
+			case !strings.ContainsRune(hexSpace, r):
+				return nil, fmt.Errorf("line %d, column %d: %q is no hexadecimal digit", n, start+i+1, r)
+			}
+		}
+	}
+	switch {
+	case len(digits) == 0:
+		return nil, errors.New("there are no hexadecimal digits")
+	case len(digits)%2 != 0:
+		return nil, fmt.Errorf("%d hexadecimal digits are no whole octets: one is missing or too many", len(digits))
+	}
+	octets := make([]byte, len(digits)/2)
+	_, err := hex.Decode(octets, digits)
+	return octets, err
+}
+
+// decoder prints PDUs.
+type decoder struct {
+	c      *call
+	p      *smpp.Profile
+	msisdn string // if set, only this subscriber's
+
+	ids   map[string]bool  // of the subscriber's dialogues, for profiles without addresses
+	asked map[request]bool // the subscriber's, whose responses are to be shown
+	shown []shownPDU       // with -json
+	any   bool             // something was printed
+	err   error            // of writing
+}
+
+// request names a request for its response.
+type request struct {
+	from, to string
+	id       pdu.ID
+	sequence uint32
+}
+
+// maxAsked bounds the requests that are remembered.
+const maxAsked = 1 << 20
+
+// shownPDU is a PDU in JSON.
+type shownPDU struct {
+	At       *time.Time `json:"at,omitempty"`
+	From     string     `json:"from,omitempty"`
+	To       string     `json:"to,omitempty"`
+	Command  string     `json:"command"`
+	Sequence uint32     `json:"sequence"`
+	Status   uint32     `json:"status"`
+	MSISDN   string     `json:"msisdn,omitempty"`
+	Dialogue string     `json:"dialogue,omitempty"`
+	Says     string     `json:"says"`
+	Hex      string     `json:"hex,omitempty"` // not of a PDU with a password
+}
+
+// where is when and between whom a PDU was captured.
+type where struct {
+	at       time.Time
+	from, to string
+}
+
+// octets shows PDUs that follow each other.
+func (d *decoder) octets(b []byte) {
+	for len(b) > 0 {
+		n := len(b)
+		if n >= smpp.HeaderLen {
+			if length := smpp.ParseHeader(b).Length; length >= smpp.HeaderLen && int64(length) < int64(n) {
+				n = int(length)
+			}
+		}
+		d.pdu(b[:n], where{})
+		b = b[n:]
+	}
+}
+
+// pdu shows one PDU, unless it is another subscriber's.
+func (d *decoder) pdu(frame []byte, w where) {
+	dialogue := smpp.DialogueOf(frame, d.p)
+	if !d.wanted(frame, dialogue, w) || d.err != nil {
+		return
+	}
+	if d.c.json {
+		s := shownPDU{From: w.from, To: w.to, MSISDN: dialogue.MSISDN, Dialogue: dialogue.ID, Says: smpp.Brief(frame, d.p)}
+		if !w.at.IsZero() {
+			at := w.at.UTC()
+			s.At = &at
+		}
+		if len(frame) >= smpp.HeaderLen {
+			h := smpp.ParseHeader(frame)
+			s.Command, s.Sequence, s.Status = smpp.CommandName(h.ID), h.Sequence, uint32(h.Status)
+			switch h.ID {
+			case pdu.BindTransceiverID, pdu.BindTransmitterID, pdu.BindReceiverID, pdu.OutbindID:
+			default:
+				s.Hex = hex.EncodeToString(frame)
+			}
+		}
+		d.shown = append(d.shown, s)
+		return
+	}
+	head := ""
+	if !w.at.IsZero() {
+		head = fmt.Sprintf("%s %s > %s ", w.at.UTC().Format("2006-01-02T15:04:05.000000Z"), w.from, w.to)
+	}
+	if d.c.brief {
+		d.print("%s%s\n", head, smpp.Brief(frame, d.p))
+		return
+	}
+	if d.any {
+		d.print("\n")
+	}
+	if head != "" {
+		d.print("%s\n", strings.TrimSuffix(head, " "))
+	}
+	d.print("%s", smpp.Explain(frame, d.p))
+}
+
+// note shows something about a connection, not a PDU.
+func (d *decoder) note(w where, format string, args ...any) {
+	if d.c.json || d.msisdn != "" {
+		return
+	}
+	d.print("%s %s > %s: %s\n", w.at.UTC().Format("2006-01-02T15:04:05.000000Z"), w.from, w.to, fmt.Sprintf(format, args...))
+}
+
+func (d *decoder) print(format string, args ...any) {
+	if d.err == nil {
+		_, d.err = fmt.Fprintf(d.c.out, format, args...)
+		d.any = true
+	}
+}
+
+// wanted reports whether a PDU is to be shown: without -msisdn all are.
+func (d *decoder) wanted(frame []byte, dialogue smpp.Dialogue, w where) bool {
+	if d.msisdn == "" {
+		return true
+	}
+	if len(frame) < smpp.HeaderLen {
+		return false
+	}
+	h := smpp.ParseHeader(frame)
+	if h.ID&responseBit != 0 {
+		r := request{w.to, w.from, h.ID &^ responseBit, h.Sequence}
+		wanted := d.asked[r]
+		delete(d.asked, r)
+		return wanted
+	}
+	known := d.p.AnonymousLater && dialogue.MSISDN == "" && d.ids[dialogue.ID]
+	if dialogue.MSISDN != d.msisdn && !known {
+		return false
+	}
+	if dialogue.ID != "" && len(d.ids) < maxAsked {
+		d.ids[dialogue.ID] = true
+	}
+	if len(d.asked) < maxAsked {
+		d.asked[request{w.from, w.to, h.ID, h.Sequence}] = true
+	}
+	return true
+}
+
+const responseBit pdu.ID = 0x80000000
+
+// end prints what -json has collected, and tells if there was nothing.
+func (d *decoder) end() error {
+	if d.c.json {
+		return d.c.print(append([]shownPDU{}, d.shown...))
+	}
+	if d.err == nil && !d.any {
+		return inputError{errors.New("there is no PDU to show")}
+	}
+	return d.err
+}
+
+// isCapture reports whether the content begins as pcap or pcapng files do.
+func isCapture(content []byte) bool {
+	for _, magic := range []string{"\xa1\xb2\xc3\xd4", "\xd4\xc3\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x4d\x3c\xb2\xa1", pcapngMagic} {
+		if bytes.HasPrefix(content, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}
+
+const pcapngMagic = "\x0a\x0d\x0d\x0a"
