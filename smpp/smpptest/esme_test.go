@@ -30,9 +30,21 @@ const (
 	opEnd  = 0x11
 )
 
-// newSim starts an SMSC that is closed, and found to have no codec mismatch,
-// when the test ends.
+// newSim starts an SMSC that is closed, and found to have no codec mismatch and
+// nothing to complain of, when the test ends.
 func newSim(t *testing.T, cfg smpptest.Config) *smpptest.Sim {
+	t.Helper()
+	sim := newLenientSim(t, cfg)
+	t.Cleanup(func() {
+		for _, c := range sim.Complaints() {
+			t.Errorf("complaint: %v", c)
+		}
+	})
+	return sim
+}
+
+// newLenientSim is newSim for tests of ESMEs that do something wrong.
+func newLenientSim(t *testing.T, cfg smpptest.Config) *smpptest.Sim {
 	t.Helper()
 	sim, err := smpptest.Start(cfg)
 	if err != nil {
@@ -220,6 +232,12 @@ func answer(in input, text string, end bool) pdu.Body {
 		pdufield.ShortMessage:    pdutext.GSM7(text),
 	})
 	return body
+}
+
+// counted is in as if its session had counted the reply that it has had.
+func counted(in input) input {
+	in.session = []byte{in.session[0], in.session[1] + 2}
+	return in
 }
 
 func set(body pdu.Body, values map[pdufield.Name]any) {

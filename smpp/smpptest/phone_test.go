@@ -229,7 +229,7 @@ func TestPhoneUnaskedEnd(t *testing.T) {
 	e.ack(begin, 0)
 	e.submit(answer(begin, "1. Buy", false))
 	u.sees("answer> ", "1. Buy")
-	e.submit(answer(begin, "You took too long.", true))
+	e.submit(answer(counted(begin), "You took too long.", true))
 	u.sees("dial> ", "\n┌──", "You took too long.", "Session ended")
 
 	cancel()

@@ -130,7 +130,7 @@ func TestPlayFailures(t *testing.T) {
 	tests := []struct{ name, steps, want string }{
 		{"answer without a session", `[{send: "1"}]`, "✗ shop.yaml:2: answer: the handset has no open dialogue"},
 		{"hang up without a session", `[{hangup: true}]`, "✗ shop.yaml:2: hang up: the handset has no open dialogue"},
-		{"wait without a session", `[{see: "*"}]`, "✗ shop.yaml:2: the handset has no open dialogue"},
+		{"wait without a session", `[{see: "*"}]`, "✗ shop.yaml:2: nothing came within 1ms: the handset has no open dialogue"},
 		{"nothing comes", `[{dial: "*999*0#"}]`, "✗ shop.yaml:2: nothing came within 1ms: dial *999*0#: context deadline exceeded"},
 		{"answer after the end", `[{dial: "*999#"}, {send: "0"}, {send: "1"}]`, "✗ shop.yaml:2: answer: the handset has no open dialogue"},
 		{"too few tries", `[{dial: "*999#"}, {repeat: {send: "2", until: Delivered, times: 2, every: 0s}}]`,
