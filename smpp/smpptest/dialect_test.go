@@ -21,8 +21,6 @@ const (
 	submitSM  = 0x04
 	deliverSM = 0x05
 	dataSM    = 0x103
-	unbind    = 0x06
-	enquire   = 0x15
 )
 
 // conversation is what passes between an ESME and a gateway in one dialect.
