@@ -226,6 +226,13 @@ func (h *Handset) arm(times int, faults ...Fault) error {
 	return nil
 }
 
+// disarm takes all faults back that wait for this handset.
+func (h *Handset) disarm() {
+	h.sim.mu.Lock()
+	defer h.sim.mu.Unlock()
+	h.armed = nil
+}
+
 // Struck returns how often each fault has struck so far, by its name.
 func (s *Sim) Struck() map[string]int {
 	s.mu.Lock()
