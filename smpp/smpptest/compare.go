@@ -2,6 +2,7 @@ package smpptest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -32,14 +33,31 @@ func (m Mismatch) String() string {
 // compare reads a frame with go-smpp and returns each difference from what
 // smpp.Decode made of it, m and err.
 //
-// Where go-smpp is known to be unable to tell, there is no comparison: it has
-// no data_sm, refuses frames over pdu.MaxSize, drops a message_id without NUL,
-// takes the TLVs of an error response without message_id for one, and refuses a
-// truncated last TLV.
+// go-smpp has no data_sm and no data_sm_resp: it gets the submit_sm or the
+// submit_sm_resp with the same fields.
+//
+// Where go-smpp is known to be unable to tell, there is no comparison: it
+// refuses frames over pdu.MaxSize, drops a message_id without NUL, takes the
+// TLVs of an error response without message_id for one, and refuses a truncated
+// last TLV.
 func compare(frame []byte, m *smpp.Message, err error) []Mismatch {
 	onlyTLVs := m.ID&responseBit != 0 && m.MessageID == nil && len(m.TLVs) > 0
-	if len(frame) > pdu.MaxSize || m.ID == pdu.DataSMID || m.ID == pdu.DataSMRespID || onlyTLVs {
+	if len(frame) > pdu.MaxSize || onlyTLVs {
 		return nil
+	}
+	c := comparison{frame: frame}
+	if m.ID == pdu.DataSMID || m.ID == pdu.DataSMRespID {
+		short, ok := shortened(frame)
+		if ok != (err == nil) {
+			c.differ("pdu", fmt.Sprint(err), "mandatory fields that are whole, or not")
+		}
+		if !ok || err != nil {
+			return c.found
+		}
+		frame = short
+		like := *m
+		like.Header = smpp.Header{Length: uint32(len(short)), ID: smpp.ParseHeader(short).ID, Status: m.Status, Sequence: m.Sequence}
+		m = &like
 	}
 	theirs, theirErr := pdu.Decode(bytes.NewReader(frame))
 	// go-smpp stops at a mandatory field that is cut off and calls it a
@@ -47,7 +65,6 @@ func compare(frame []byte, m *smpp.Message, err error) []Mismatch {
 	if request := m.ID&responseBit == 0; theirErr == nil && request && theirs.Fields()[pdufield.ShortMessage] == nil {
 		theirErr = fmt.Errorf("mandatory fields are cut off")
 	}
-	c := comparison{frame: frame}
 	switch {
 	case err != nil && theirErr != nil, m.Truncated && theirErr != nil:
 	case err != nil:
@@ -58,6 +75,45 @@ func compare(frame []byte, m *smpp.Message, err error) []Mismatch {
 		c.message(m, theirs)
 	}
 	return c.found
+}
+
+// shortened returns the submit_sm that says the same as a data_sm, or the
+// submit_sm_resp that says the same as a data_sm_resp; ok is false if the
+// mandatory fields are cut off. SMPP 3.4 §4.4, §4.7.
+func shortened(frame []byte) (short []byte, ok bool) {
+	if smpp.ParseHeader(frame).ID == pdu.DataSMRespID {
+		short = bytes.Clone(frame)
+		binary.BigEndian.PutUint32(short[4:], uint32(pdu.SubmitSMRespID))
+		return short, true
+	}
+	at, ok := afterAddresses(frame)
+	if !ok || at+3 > len(frame) {
+		return nil, false
+	}
+	esmClass, registered, coding := frame[at], frame[at+1], frame[at+2]
+	short = append(bytes.Clone(frame[:at]), esmClass, 0, 0, 0, 0, registered, 0, coding, 0, 0)
+	short = append(short, frame[at+3:]...)
+	binary.BigEndian.PutUint32(short, uint32(len(short)))
+	binary.BigEndian.PutUint32(short[4:], uint32(pdu.SubmitSMID))
+	return short, true
+}
+
+// afterAddresses returns where a request's esm_class stands; ok is false if the
+// frame ends before.
+func afterAddresses(frame []byte) (at int, ok bool) {
+	at = smpp.HeaderLen
+	for _, fixed := range []int{0, 2, 2} { // service_type; TON, NPI and digits; the same
+		at += fixed
+		if at > len(frame) {
+			return 0, false
+		}
+		end := bytes.IndexByte(frame[at:], 0)
+		if end < 0 {
+			return 0, false
+		}
+		at += end + 1
+	}
+	return at, true
 }
 
 // responseBit is set in the command_id of every response. SMPP 3.4 §5.1.2.1.

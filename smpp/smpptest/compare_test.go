@@ -19,17 +19,22 @@ var wire = map[string]string{
 	"deliver_sm_resp": "0000001180000005000000000000001100",
 	"submit_sm": "0000004d000000040000000000000001555353440000002a3132332300010132333438303331323334353637000000000000000000000b31" +
 		"2042616c0a32204275790501000102138300022a02",
-	"submit_sm_resp":                  "000000158000000400000000000000013746334100",
-	"error without body":              "0000001080000004000004c100000001",
-	"error with TLVs only":            "0000001680000004000000450000000104240002 6869",
-	"error with message_id and TLV":   "00000019800000040000004500000001 413100 04240002 6869",
-	"message_id without NUL":          "0000001280000004000000000000000141 31",
-	"repeated and unknown TLV":        "0000002f 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 00 1400000101 1400000102 1401 0000",
-	"truncated last TLV":              "0000002a 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 00 0501 0001 01 0501 00",
-	"TLV longer than the PDU":         "0000002b 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 00 0501 0001 01 0501 0009",
-	"sm_length past the end":          "00000021 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 05",
-	"mandatory fields cut":            "00000014 00000004 00000000 00000001 00 000000",
-	"data_sm, which go-smpp can't do": "0000001a 00000103 00000000 00000001 00 000000 000000 000000",
+	"submit_sm_resp":                "000000158000000400000000000000013746334100",
+	"error without body":            "0000001080000004000004c100000001",
+	"error with TLVs only":          "0000001680000004000000450000000104240002 6869",
+	"error with message_id and TLV": "00000019800000040000004500000001 413100 04240002 6869",
+	"message_id without NUL":        "0000001280000004000000000000000141 31",
+	"repeated and unknown TLV":      "0000002f 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 00 1400000101 1400000102 1401 0000",
+	"truncated last TLV":            "0000002a 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 00 0501 0001 01 0501 00",
+	"TLV longer than the PDU":       "0000002b 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 00 0501 0001 01 0501 0009",
+	"sm_length past the end":        "00000021 00000004 00000000 00000001 00 000000 000000 000000 0000 00000000 05",
+	"mandatory fields cut":          "00000014 00000004 00000000 00000001 00 000000",
+	"data_sm": "0000004f0000010300000000000000095553534400000000010132333438303331323334353637000100000424000b312042616c0a322042757900" +
+		"1e00074131423243330005010001020007000104",
+	"short data_sm":         "0000001a 00000103 00000000 00000001 00 000000 000000 000000",
+	"data_sm cut":           "00000018 00000103 00000000 00000001 00 000000 000000 00",
+	"data_sm_resp":          "00000015 80000103 00000000 00000001 3746334100",
+	"refusing data_sm_resp": "00000010 80000103 00000064 00000001",
 }
 
 func octets(t testing.TB, s string) []byte {
@@ -97,6 +102,9 @@ func TestComparisonSees(t *testing.T) {
 	for field, spoil := range requests {
 		spoiled(wire["submit_sm"], field, spoil)
 	}
+	spoiled(wire["data_sm"], "data_coding", func(m *smpp.Message) { m.DataCoding++ })
+	spoiled(wire["data_sm"], "tlv 0x001e", func(m *smpp.Message) { m.TLVs = m.TLVs.Append(tagReceiptedMessageID) })
+	spoiled(wire["data_sm_resp"], "message_id", func(m *smpp.Message) { m.MessageID = nil })
 	spoiled(wire["submit_sm_resp"], "message_id", func(m *smpp.Message) { m.MessageID = nil })
 	spoiled(wire["error with message_id and TLV"], "tlv 0x0424", func(m *smpp.Message) { m.TLVs = nil })
 
@@ -139,7 +147,7 @@ func FuzzCodecsAgree(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, command uint32, rest []byte) {
 		switch pdu.ID(command) {
-		case pdu.SubmitSMID, pdu.SubmitSMRespID, pdu.DeliverSMRespID:
+		case pdu.SubmitSMID, pdu.SubmitSMRespID, pdu.DeliverSMRespID, pdu.DataSMID, pdu.DataSMRespID:
 		default:
 			t.Skip("not a message that an ESME sends")
 		}

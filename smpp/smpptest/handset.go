@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
-
-	"ussdd/smpp"
 )
 
 // What can keep a subscriber from a screen. Errors of a Handset match one of
@@ -27,43 +26,6 @@ type RefusedError struct{ Status pdu.Status }
 // Error implements error.
 func (e *RefusedError) Error() string { return "the ESME refused the input: " + statusText(e.Status) }
 
-// dialogueKey is how a gateway finds a dialogue: session numbers repeat between
-// subscribers.
-type dialogueKey struct {
-	systemID, msisdn string
-	id               byte // octet 1 of its_session_info
-}
-
-// dialogue is one open USSD dialogue. Guarded by sim.mu, but for events.
-type dialogue struct {
-	key      dialogueKey
-	service  string
-	sequence byte // the ESME's last, 7 bits
-	asked    bool // it's the ESME's turn
-	acked    bool // the last deliver_sm has been acknowledged
-	leaving  bool // the subscriber has hung up, the ESME's acknowledgement is awaited
-	over     bool
-	held     *event // came before its deliver_sm_resp
-	peer     *peer  // the bind used last
-
-	// events has room for all that can happen between two actions of the
-	// subscriber: the answer, and an end that nobody asked for.
-	events chan event
-}
-
-// event is a screen, or the reason why there will be none.
-type event struct {
-	screen Screen
-	err    error
-}
-
-func (d *dialogue) tell(e event) {
-	select {
-	case d.events <- e:
-	default:
-	}
-}
-
 // Handset is a subscriber's phone, with one dialogue at a time. Its methods may
 // be called from any goroutine, but a dialogue makes sense only if one
 // goroutine holds it.
@@ -71,9 +33,17 @@ type Handset struct {
 	sim    *Sim
 	msisdn string
 
+	rings chan struct{} // holds one token when an ESME has opened a dialogue
+
 	// Guarded by sim.mu.
-	dialogue *dialogue // the last one; nil before the first
-	refusal  string    // why the last submit_sm to this number was refused
+	dialogue *dialogue  // the last one; nil before the first
+	refusal  string     // why the last submit_sm to this number was refused
+	armed    []armed    // faults that wait for this handset
+	dice     *rand.Rand // of Chaos; nil before its first use
+
+	// orphans counts replies that may still come to dialogues that are over,
+	// where nothing in them would tell.
+	orphans int
 }
 
 // Handset returns the phone with the given number (digits, international,
@@ -83,7 +53,7 @@ func (s *Sim) Handset(msisdn string) *Handset {
 	defer s.mu.Unlock()
 	h := s.handsets[msisdn]
 	if h == nil {
-		h = &Handset{sim: s, msisdn: msisdn}
+		h = &Handset{sim: s, msisdn: msisdn, rings: make(chan struct{}, 1)}
 		s.handsets[msisdn] = h
 	}
 	return h
@@ -97,6 +67,14 @@ func (h *Handset) Live() bool {
 	h.sim.mu.Lock()
 	defer h.sim.mu.Unlock()
 	return h.dialogue != nil && !h.dialogue.over
+}
+
+// ring tells who waits that an ESME has opened a dialogue.
+func (h *Handset) ring() {
+	select {
+	case h.rings <- struct{}{}:
+	default:
+	}
 }
 
 // Dial begins a dialogue with the service that the string is dialled to,
@@ -123,9 +101,11 @@ func (h *Handset) DialService(ctx context.Context, service, dialled string) (Scr
 	return screen, nil
 }
 
-// Answer types an answer to the screen shown and returns the next screen.
+// Answer types an answer to the screen shown and returns the next screen. An
+// answer to a question that the ESME has called its last has none; the Screen
+// then is without text and ends the dialogue.
 func (h *Handset) Answer(ctx context.Context, text string) (Screen, error) {
-	d, err := h.input(opUSSRConfirm, text)
+	d, err := h.input(text)
 	if err != nil {
 		return Screen{}, fmt.Errorf("answer: %w", err)
 	}
@@ -136,32 +116,60 @@ func (h *Handset) Answer(ctx context.Context, text string) (Screen, error) {
 	return screen, nil
 }
 
-// Hangup ends the dialogue by a release, and returns when the ESME has
-// acknowledged that.
-func (h *Handset) Hangup(ctx context.Context) error {
-	d, err := h.input(opRelease, "")
+// Hangup ends the dialogue as the subscriber does. Where the dialect has a
+// signal for that, Hangup returns when the ESME has acknowledged it.
+func (h *Handset) Hangup(ctx context.Context) error { return h.leave(ctx, "hang up", actHangup) }
+
+// Abort ends the dialogue as the network does when it loses the subscriber.
+// Where the dialect has a signal for that, Abort returns when the ESME has
+// acknowledged it.
+func (h *Handset) Abort(ctx context.Context) error { return h.leave(ctx, "abort", actFailure) }
+
+func (h *Handset) leave(ctx context.Context, what string, a act) error {
+	d, err := h.left(a)
 	if err != nil {
-		return fmt.Errorf("hang up: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	if _, err := h.await(ctx, d); err != nil && !errors.Is(err, errHungUp) {
-		return fmt.Errorf("hang up: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
 
-// Next waits for a screen that comes without the subscriber's doing.
+// Next waits for a screen that comes without the subscriber's doing: in the
+// open dialogue, or, without one, in a dialogue that an ESME opens. The error
+// matches ErrNoDialogue, beside ctx's, if there is none to the end of ctx.
 func (h *Handset) Next(ctx context.Context) (Screen, error) {
-	h.sim.mu.Lock()
-	d := h.dialogue
-	h.sim.mu.Unlock()
-	if d == nil {
-		return Screen{}, ErrNoDialogue
+	for {
+		if d := h.called(); d != nil {
+			return h.await(ctx, d)
+		}
+		select {
+		case <-h.rings:
+		case <-h.sim.done:
+			return Screen{}, ErrClosed
+		case <-ctx.Done():
+			return Screen{}, fmt.Errorf("%w: %w", ErrNoDialogue, ctx.Err())
+		}
 	}
-	return h.await(ctx, d)
 }
 
-// errHungUp is the event that tells of an acknowledged release.
-var errHungUp = fmt.Errorf("hung up: %w", ErrNoDialogue)
+// called returns the handset's dialogue, or nil if nothing more will come of
+// it.
+func (h *Handset) called() *dialogue {
+	h.sim.mu.Lock()
+	defer h.sim.mu.Unlock()
+	if h.dialogue == nil || h.dialogue.silent() {
+		return nil
+	}
+	return h.dialogue
+}
+
+// silent tells whether nothing more will come of the dialogue. The caller holds
+// sim.mu.
+func (d *dialogue) silent() bool {
+	return d.over && !d.leaving && !d.last && d.held == nil && len(d.events) == 0
+}
 
 // await returns the dialogue's next event.
 func (h *Handset) await(ctx context.Context, d *dialogue) (Screen, error) {
@@ -171,9 +179,9 @@ func (h *Handset) await(ctx context.Context, d *dialogue) (Screen, error) {
 	default:
 	}
 	h.sim.mu.Lock()
-	over := d.over && !d.leaving && d.held == nil && len(d.events) == 0
+	silent := d.silent()
 	h.sim.mu.Unlock()
-	if over {
+	if silent {
 		return Screen{}, ErrNoDialogue
 	}
 	select {
@@ -191,7 +199,15 @@ func (h *Handset) await(ctx context.Context, d *dialogue) (Screen, error) {
 	}
 }
 
-// begin opens a dialogue and sends its first deliver_sm.
+// beginning is a dialogue that a subscriber is about to begin.
+type beginning struct {
+	act      act
+	repeated bool // its number is everybody's
+	over     bool // another one begins before it
+	again    bool // its begin is sent twice
+}
+
+// begin opens a dialogue and sends its first request.
 func (h *Handset) begin(service, dialled string) (*dialogue, error) {
 	s := h.sim
 	s.mu.Lock()
@@ -204,146 +220,113 @@ func (h *Handset) begin(service, dialled string) (*dialogue, error) {
 		return nil, ErrNoESME
 	}
 	s.turn++
-	s.lastID++
-	last := h.dialogue
-	if last != nil && s.lastID == last.key.id {
-		s.lastID++ // the ESME must not take it for the old one
+	b := &beginning{act: actBegin}
+	s.strike(atBegin, &moment{peer: p, handset: h, begin: b})
+	if b.over {
+		b.over = false
+		if _, err := s.begin(p, h, service, dialled, b); err != nil {
+			return nil, err
+		}
 	}
-	d := &dialogue{
-		key:     dialogueKey{p.systemID, h.msisdn, s.lastID},
-		service: service,
-		peer:    p,
-		events:  make(chan event, 2),
+	return s.begin(p, h, service, dialled, b)
+}
+
+// begin opens a dialogue in the place of the handset's last. The caller holds
+// s.mu.
+func (s *Sim) begin(p *peer, h *Handset, service, dialled string, b *beginning) (*dialogue, error) {
+	k := mobile
+	if b.act == actBeginOnce {
+		k = phase1
 	}
-	if err := s.ask(d, opPSSRIndication, dialled); err != nil {
+	d := s.open(p, h, k, service, b.repeated)
+	if _, _, err := typed(s.dialect.typed, dialled); err != nil {
 		return nil, err
 	}
-	if last != nil {
-		s.forget(last)
+	h.orphans = 0
+	if h.dialogue != nil {
+		s.forget(h.dialogue, statusDialogueOver)
 	}
 	s.dialogues[d.key] = d
 	h.dialogue, h.refusal = d, ""
+	if err := s.ask(d, b.act, dialled, b.again); err != nil {
+		s.forget(d, statusDialogueOver)
+		return nil, err
+	}
 	return d, nil
 }
 
-// input sends the subscriber's answer, or the release.
-func (h *Handset) input(op byte, text string) (*dialogue, error) {
+// input sends the subscriber's answer.
+func (h *Handset) input(text string) (*dialogue, error) {
 	s := h.sim
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := h.dialogue
-	if s.closed {
-		return nil, ErrClosed
+	d, err := h.open()
+	if err != nil {
+		return nil, err
 	}
-	if d == nil || d.over {
-		return nil, ErrNoDialogue
-	}
-	if op == opUSSRConfirm && (d.asked || d.held != nil) {
+	if d.asked || d.held != nil {
 		return nil, ErrNotYourTurn
 	}
-	if !d.peer.receives() {
-		p := s.receiver(d.key.systemID)
-		if p == nil {
-			return nil, ErrNoESME
-		}
-		d.peer = p
+	a := actInput
+	if d.last {
+		a = actLastInput
 	}
-	for len(d.events) > 0 {
-		<-d.events // screens that nobody has looked at
-	}
-	if err := s.ask(d, op, text); err != nil {
+	d.drain()
+	if err := s.ask(d, a, text, false); err != nil {
 		return nil, err
 	}
 	h.refusal = ""
-	if op == opRelease {
-		d.leaving = true
-		s.forget(d)
+	if a == actLastInput {
+		d.asked = false
+		s.forget(d, statusDialogueOver)
 	}
 	return d, nil
 }
 
-// ask sends what the subscriber did and makes it the ESME's turn. The caller
-// holds s.mu, as for all methods below.
-func (s *Sim) ask(d *dialogue, op byte, text string) error {
-	m, err := deliverSM(d, op, text)
+// left ends the dialogue, with a word to the ESME if the dialect has one.
+func (h *Handset) left(a act) (*dialogue, error) {
+	s := h.sim
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, err := h.open()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := d.peer.deliver(delivery{d, op}, m); err != nil {
-		return err
-	}
-	d.asked, d.acked, d.held = true, false, nil
-	return nil
-}
-
-// forget closes the dialogue for the ESME.
-func (s *Sim) forget(d *dialogue) {
-	d.over = true
-	delete(s.dialogues, d.key)
-}
-
-// delivery is a deliver_sm under way.
-type delivery struct {
-	dialogue *dialogue
-	op       byte
-}
-
-// acknowledged takes the ESME's answer to a deliver_sm.
-func (s *Sim) acknowledged(sent delivery, status pdu.Status) {
-	d := sent.dialogue
-	switch {
-	case sent.op == opRelease:
-		d.leaving = false
+	d.drain()
+	h.refusal = ""
+	m := &moment{peer: d.peer, handset: h, dialogue: d}
+	s.strike(atHangup, m)
+	if m.silent {
+		s.forget(d, statusUserAborted)
 		d.tell(event{err: errHungUp})
-	case d.leaving:
-	case status != statusOK:
-		if !d.over || d.held != nil {
-			s.forget(d)
-			d.held = nil
-			d.tell(event{err: &RefusedError{status}})
-		}
-	default:
-		d.acked = true
-		if d.held != nil {
-			d.tell(*d.held)
-			d.held = nil
-		}
+		return d, nil
 	}
+	told, err := s.leave(d, a)
+	if err != nil {
+		return nil, err
+	}
+	d.last, d.leaving = false, told
+	if !told {
+		d.tell(event{err: errHungUp})
+	}
+	return d, nil
 }
 
-// reply carries out an ESME's submit_sm that could be read.
-func (s *Sim) reply(systemID string, r reply) *refusal {
-	d := s.dialogues[dialogueKey{systemID, r.msisdn, r.id}]
-	if d == nil {
-		return refuse(statusDialogueOver, "%s has no dialogue 0x%02x with this ESME", mask(r.msisdn), r.id)
+// open returns the handset's dialogue if it is open. The caller holds sim.mu.
+func (h *Handset) open() (*dialogue, error) {
+	if h.sim.closed {
+		return nil, ErrClosed
 	}
-	if r.op != opReleaseRequest && r.service != d.service {
-		return refuse(statusInvalidSource, "source_addr is %q, the dialogue's service is %q", r.service, d.service)
+	if h.dialogue == nil || h.dialogue.over {
+		return nil, ErrNoDialogue
 	}
-	if d.held != nil || r.op == opUSSRRequest && !d.asked {
-		return refuse(statusNotYourTurn, "the subscriber has not answered the last menu")
-	}
-	d.sequence, d.asked = r.sequence, false
-	e := event{screen: r.screen}
-	if r.op == opReleaseRequest {
-		e.err = ErrReleased
-	}
-	if r.op != opUSSRRequest {
-		s.forget(d)
-	}
-	if d.acked {
-		d.tell(e)
-	} else {
-		d.held = &e
-	}
-	return nil
+	return h.dialogue, nil
 }
 
-// refused notes why a submit_sm came to nothing, for the message to whoever
-// waits for its text.
-func (s *Sim) refused(m *smpp.Message, r *refusal) {
-	if h := s.handsets[string(m.Dest.Digits)]; h != nil {
-		h.refusal = statusText(r.status) + ": " + r.reason
+// drain forgets screens that nobody has looked at.
+func (d *dialogue) drain() {
+	for len(d.events) > 0 {
+		<-d.events
 	}
 }
 

@@ -79,6 +79,8 @@ func (p *Phone) Run(ctx context.Context) error {
 			t.redial(err)
 		case e := <-t.events():
 			t.event(e)
+		case <-t.rings():
+			t.dialogue = t.handset.called()
 		case <-t.late():
 			t.printf("\nNo answer within %v: the network ends the session.\n", p.Timeout)
 			t.hangup()
@@ -120,6 +122,15 @@ func (t *terminal) events() <-chan event {
 	return t.dialogue.events
 }
 
+// rings tells of a dialogue that an ESME has opened; nil, that is never, within
+// a dialogue.
+func (t *terminal) rings() <-chan struct{} {
+	if t.dialogue != nil {
+		return nil
+	}
+	return t.handset.rings
+}
+
 // late fires when the ESME has had its time; nil, that is never, when nothing
 // is awaited.
 func (t *terminal) late() <-chan time.Time {
@@ -155,7 +166,7 @@ func (t *terminal) line(line string) {
 		t.printf("%s is not a command. :help lists them.\n", line)
 	case line == "":
 	case t.dialogue != nil:
-		t.await(t.handset.input(opUSSRConfirm, line))
+		t.await(t.handset.input(line))
 		return
 	case strings.HasPrefix(line, "*") || strings.HasPrefix(line, "#"):
 		t.dial(line)
@@ -238,7 +249,7 @@ func (t *terminal) settle() {
 func (t *terminal) hangup() {
 	t.settle()
 	t.dialogue = nil
-	if _, err := t.handset.input(opRelease, ""); err != nil && !errors.Is(err, ErrNoDialogue) {
+	if _, err := t.handset.left(actHangup); err != nil && !errors.Is(err, ErrNoDialogue) {
 		t.printf("The ESME could not be told: %v.\n", err)
 	}
 	t.prompt()

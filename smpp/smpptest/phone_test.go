@@ -176,8 +176,8 @@ func TestPhoneOnAPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	parts := strings.Split(out.String(), "> ") // the prompts
-	if len(parts) != 5 || !strings.HasPrefix(parts[2], "1\n") || !strings.Contains(parts[2], "Airtime Purchase Successful!") ||
-		!strings.HasPrefix(parts[3], "*999#\n") || !strings.Contains(parts[3], "Welcome") {
+	if len(parts) != 5 || !strings.Contains(parts[1], "Welcome") || !strings.Contains(parts[2], "Airtime Purchase Successful!") ||
+		!strings.Contains(parts[3], "Welcome") {
 		t.Errorf("saw\n%s", out.String())
 	}
 }
@@ -229,7 +229,7 @@ func TestPhoneUnaskedEnd(t *testing.T) {
 	e.ack(begin, 0)
 	e.submit(answer(begin, "1. Buy", false))
 	u.sees("answer> ", "1. Buy")
-	e.submit(answer(begin, "You took too long.", true))
+	e.submit(answer(counted(begin), "You took too long.", true))
 	u.sees("dial> ", "\n┌──", "You took too long.", "Session ended")
 
 	cancel()

@@ -31,9 +31,25 @@ const maxBody = 64 << 10
 
 // Play plays a script to its end. A handset stops at its first step that does
 // not come out as expected; the others go on. When ctx ends, every handset that
-// has not finished has failed. The error is Out's.
+// has not finished has failed. The error is Out's, or says that the script is
+// for another dialect or has a fault that the Sim's has no room for.
 func (p *Player) Play(ctx context.Context, script *Script) (Result, error) {
 	result := Result{Handsets: len(script.Journeys)}
+	if speaks := p.Sim.dialect.name; script.Dialect != "" && script.Dialect != speaks {
+		return result, fmt.Errorf("%s is for dialect %s; the SMSC speaks %s", script.Name, script.Dialect, speaks)
+	}
+	armed := map[string]bool{}
+	for _, journey := range script.Journeys {
+		if armed[journey.MSISDN] {
+			continue
+		}
+		armed[journey.MSISDN] = true
+		h := p.Sim.Handset(journey.MSISDN)
+		defer h.disarm()
+		if err := h.arm(always, script.Faults...); err != nil {
+			return result, fmt.Errorf("%s: %w", script.Name, err)
+		}
+	}
 	if !script.Parallel {
 		for _, journey := range script.Journeys {
 			run := p.run(ctx, script, journey, p.Out)
@@ -121,17 +137,40 @@ func (r *run) step(ctx context.Context, step Step) error {
 		return r.call(ctx, step.Call)
 	case step.Repeat != nil:
 		return r.repeat(ctx, step.Repeat)
+	case step.Fault != nil:
+		r.printf("  fault %s\n", step.Fault)
+		return r.handset.Arm(*step.Fault)
 	case step.Hangup:
 		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 		r.printf("  hangs up\n")
 		return r.waiting(r.handset.Hangup(ctx))
+	case step.Abort:
+		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+		defer cancel()
+		r.printf("  loses the network\n")
+		return r.waiting(r.handset.Abort(ctx))
 	}
 	screen, err := r.screen(ctx, step)
+	if step.Fails {
+		return r.broken(screen, err)
+	}
 	if err != nil {
 		return err
 	}
 	return check(step.See, screen)
+}
+
+// broken checks that a dialogue has come to an end without a screen.
+func (r *run) broken(screen Screen, err error) error {
+	switch {
+	case err == nil:
+		return &mismatchError{reason: "a screen came", expected: "(the dialogue breaks)", got: screen.Text}
+	case r.handset.Live(), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, ErrClosed):
+		return err
+	}
+	r.printf("    (%v)\n", err)
+	return nil
 }
 
 // screen does what the subscriber does and prints the screen that follows.

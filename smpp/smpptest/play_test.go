@@ -130,7 +130,7 @@ func TestPlayFailures(t *testing.T) {
 	tests := []struct{ name, steps, want string }{
 		{"answer without a session", `[{send: "1"}]`, "✗ shop.yaml:2: answer: the handset has no open dialogue"},
 		{"hang up without a session", `[{hangup: true}]`, "✗ shop.yaml:2: hang up: the handset has no open dialogue"},
-		{"wait without a session", `[{see: "*"}]`, "✗ shop.yaml:2: the handset has no open dialogue"},
+		{"wait without a session", `[{see: "*"}]`, "✗ shop.yaml:2: nothing came within 1ms: the handset has no open dialogue"},
 		{"nothing comes", `[{dial: "*999*0#"}]`, "✗ shop.yaml:2: nothing came within 1ms: dial *999*0#: context deadline exceeded"},
 		{"answer after the end", `[{dial: "*999#"}, {send: "0"}, {send: "1"}]`, "✗ shop.yaml:2: answer: the handset has no open dialogue"},
 		{"too few tries", `[{dial: "*999#"}, {repeat: {send: "2", until: Delivered, times: 2, every: 0s}}]`,
@@ -307,6 +307,86 @@ func TestPlayOutputLost(t *testing.T) {
 		player := smpptest.Player{Sim: sim, Out: &fullDisk{}, Timeout: patience}
 		if _, err := player.Play(within(t), script); !errors.Is(err, errFull) {
 			t.Errorf("parallel %s: %v", parallel, err)
+		}
+	}
+}
+
+// TestPlayWithFaults: a script breaks dialogues as it says, and sees menus that
+// nobody asked for.
+func TestPlayWithFaults(t *testing.T) {
+	script, err := smpptest.ParseScript("faults.yaml", []byte(`
+dialect: standard
+faults: [trailing-cr]
+handsets:
+  - name: Amina has bad luck
+    msisdn: "2348031234567"
+    steps:
+      - fault: refuse:0x45
+      - dial: "*999#"
+        fails: true
+      - dial: "*999#"
+      - abort: true
+      - dial: "*999*7#"
+      - send: "5"
+        see: "I have \"5\\r\"*"
+  - name: Bello expects bad luck
+    msisdn: "2348021234567"
+    steps:
+      - dial: "*999#"
+        fails: true
+  - name: Amina is asked
+    msisdn: "2348031234567"
+    steps:
+      - see: "Still there?"
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim := newSim(t, smpptest.Config{})
+	e := bound(t, sim)
+	e.tolerant = true
+	e.serve(func(in input) (string, bool) {
+		if in.session[1]&1 != 0 {
+			return "", false
+		}
+		if in.op[0] == 0x12 {
+			return fmt.Sprintf("I have %q", in.text), true
+		}
+		if in.op[0] == 0x01 && in.msisdn == bello {
+			e.sends(short(submitSM, "USSD", "00*999#", me, 0, "Still there?", "0501 0001 02"))
+		}
+		return shop()(in)
+	})
+	var out strings.Builder
+	player := smpptest.Player{Sim: sim, Out: &out, Timeout: patience}
+	result, err := player.Play(within(t), script)
+	if err != nil || result != (smpptest.Result{Handsets: 3, Screens: 5, Failed: 1}) {
+		t.Errorf("%+v, %v", result, err)
+	}
+	for _, want := range []string{
+		"  fault refuse:0x45\n  dials *999#\n    (dial *999#: the dialogue was ended by the fault refuse:0x45)\n",
+		"  loses the network\n",
+		"✗ faults.yaml:19: not as expected: a screen came\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got\n%s\nwant in it\n%s", out.String(), want)
+		}
+	}
+}
+
+func TestPlayElsewhere(t *testing.T) {
+	const source = "handsets: [{msisdn: 2348031234567, steps: [{dial: '*999#'}]}]"
+	for head, want := range map[string]string{
+		"dialect: mica\n":     "s.yaml is for dialect mica; the SMSC speaks msisdn",
+		"faults: [same-id]\n": "s.yaml: dialect msisdn has no room for fault same-id",
+	} {
+		script, err := smpptest.ParseScript("s.yaml", []byte(head+source), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		player := smpptest.Player{Sim: newSim(t, smpptest.Config{Dialect: "msisdn"}), Out: io.Discard, Timeout: patience}
+		if _, err := player.Play(within(t), script); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

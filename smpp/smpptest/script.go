@@ -17,8 +17,10 @@ import (
 
 // Script is a set of dialogues to be played, read from YAML:
 //
-//	service: "*999#"                 # destination_addr of every begin; left out: taken from what is dialled
+//	dialect: standard                # what the gateway must speak; left out: anything
+//	service: "*999#"                 # whom every begin is for; left out: taken from what is dialled
 //	parallel: true                   # all handsets at once; left out: one after another
+//	faults: [withhold-resp]          # they strike these handsets, at each of their occasions
 //	handsets:
 //	  - name: Amina buys N100 for herself
 //	    msisdn: "2348031234567"
@@ -27,7 +29,11 @@ import (
 //	        see: {contains: ["Welcome", "1. Buy"], end: false, max: 160}
 //	      - send: "1"
 //	        see: "Select Network:*"
+//	      - fault: throttle:2        # strikes this handset at its next occasion
+//	      - send: "1"
+//	        fails: true              # no screen comes: the dialogue breaks
 //	      - hangup: true
+//	      - abort: true              # the network loses the subscriber
 //	      - call: {method: POST, url: "http://{vendorsim}/reset", body: "{}", status: 200, see: {contains: ok}}
 //	      - repeat: {send: "1", until: {contains: "Successful"}, times: 20, every: 500ms}
 //	      - see: {end: true}
@@ -35,8 +41,10 @@ import (
 // {name} in any value stands for what Parse was given for it. Immutable once
 // parsed.
 type Script struct {
-	Name     string // the file's name, for messages
-	Service  string // destination_addr of begins; empty: taken from what is dialled
+	Name     string  // the file's name, for messages
+	Dialect  string  // one of Dialects; empty: any
+	Service  string  // whom begins are for; empty: taken from what is dialled
+	Faults   []Fault // strike all handsets of the script
 	Parallel bool
 	Journeys []Journey
 }
@@ -51,16 +59,19 @@ type Journey struct {
 }
 
 // Step is one thing a subscriber does or waits for. Exactly one of Dial, Send,
-// Hangup, Call, Repeat is set, or none of them and See, which then waits for a
-// screen that the subscriber did not ask for.
+// Hangup, Abort, Fault, Call, Repeat is set, or none of them and See or Fails,
+// which then waits for a screen that the subscriber did not ask for.
 type Step struct {
 	Line   int
 	Dial   string
 	Send   string
 	Hangup bool
+	Abort  bool   // the network loses the subscriber
+	Fault  *Fault // strikes the handset at its next occasion
 	Call   *Call
 	Repeat *Repeat
 	See    *Expectation // of the screen that follows a Dial or a Send; nil accepts every one
+	Fails  bool         // no screen follows: the dialogue breaks
 }
 
 // Call is an HTTP request made in the middle of a dialogue, such as one that
@@ -165,7 +176,21 @@ func (p *parser) script(source []byte) *Script {
 	}
 
 	root := doc.Content[0]
-	fields := p.fields(root, "a script", "service", "parallel", "handsets")
+	fields := p.fields(root, "a script", "dialect", "service", "parallel", "faults", "handsets")
+	if n := fields["dialect"]; n != nil {
+		if s.Dialect = p.text(n, "dialect"); s.Dialect != "" {
+			if _, err := dialectByName(s.Dialect); err != nil {
+				p.problem(n.Line, "dialect: %v", err)
+			}
+		}
+	}
+	if n := fields["faults"]; n != nil {
+		for _, item := range p.list(n, "faults") {
+			if f := p.fault(item); f != nil {
+				s.Faults = append(s.Faults, *f)
+			}
+		}
+	}
 	if n := fields["service"]; n != nil {
 		s.Service = p.text(n, "service")
 	}
@@ -251,47 +276,81 @@ func ParseMSISDN(s string) (string, error) {
 
 func (p *parser) step(n *yaml.Node) Step {
 	s := Step{Line: n.Line}
-	fields := p.fields(n, "a step", "dial", "send", "hangup", "call", "repeat", "see")
+	fields := p.fields(n, "a step", append(slices.Clone(verbs), "see", "fails")...)
 	if n.Kind != yaml.MappingNode {
 		return s
 	}
-	verbs := 0
-	see := fields["see"]
-	for _, verb := range []string{"dial", "send", "hangup", "call", "repeat"} {
+	given := 0
+	see, fails := fields["see"], fields["fails"]
+	for _, verb := range verbs {
 		f := fields[verb]
 		if f == nil {
 			continue
 		}
-		verbs++
+		given++
 		switch verb {
 		case "dial":
 			s.Dial = p.text(f, verb)
 		case "send":
 			s.Send = p.text(f, verb)
 		case "hangup":
-			s.Hangup = true
-			if !p.boolean(f, verb) {
-				p.problem(f.Line, "hangup: leave the step out instead of giving false")
-			}
+			s.Hangup = p.must(f, verb)
+		case "abort":
+			s.Abort = p.must(f, verb)
+		case "fault":
+			s.Fault = p.fault(f)
 		case "call":
 			s.Call = p.call(f)
 		case "repeat":
 			s.Repeat = p.repeat(f)
 		}
-		if see != nil && verb != "dial" && verb != "send" {
-			p.problem(see.Line, "%s takes no see beside it", verb)
+		for _, what := range []string{"see", "fails"} {
+			if beside := fields[what]; beside != nil && verb != "dial" && verb != "send" {
+				p.problem(beside.Line, "%s takes no %s beside it", verb, what)
+			}
 		}
 	}
-	if verbs > 1 {
-		p.problem(n.Line, "a step does one thing: one of dial, send, hangup, call, repeat")
+	if given > 1 {
+		p.problem(n.Line, "a step does one thing: one of %s", strings.Join(verbs, ", "))
 	}
-	if verbs == 0 && see == nil && len(fields) == 0 {
-		p.problem(n.Line, "the step is empty: give one of dial, send, hangup, call, repeat, see")
+	if given == 0 && see == nil && len(fields) == 0 {
+		p.problem(n.Line, "the step is empty: give one of %s, see", strings.Join(verbs, ", "))
 	}
 	if see != nil {
 		s.See = p.expectation(see)
 	}
+	if fails != nil {
+		s.Fails = p.must(fails, "fails")
+		if see != nil {
+			p.problem(fails.Line, "a step that fails has no screen to see")
+		}
+	}
 	return s
+}
+
+// verbs are what a step can do.
+var verbs = []string{"dial", "send", "hangup", "abort", "fault", "call", "repeat"}
+
+// must reads what is either true or left out.
+func (p *parser) must(n *yaml.Node, what string) bool {
+	if !p.boolean(n, what) {
+		p.problem(n.Line, "%s: leave it out instead of giving false", what)
+	}
+	return true
+}
+
+// fault reads a fault; nil if it is none.
+func (p *parser) fault(n *yaml.Node) *Fault {
+	text := p.text(n, "fault")
+	if text == "" {
+		return nil
+	}
+	f, err := ParseFault(text)
+	if err != nil {
+		p.problem(n.Line, "%v", err)
+		return nil
+	}
+	return &f
 }
 
 func (p *parser) call(n *yaml.Node) *Call {

@@ -11,8 +11,10 @@ import (
 )
 
 const goodScript = `
+dialect: tata
 service: "*999#"
 parallel: true
+faults: [withhold-resp, "delay-resp:1s"]
 handsets:
   - name: Amina buys for herself
     msisdn: "+2348031234567"
@@ -26,6 +28,10 @@ handsets:
       - repeat: {send: "2", until: Delivered}
       - see: {matches: "TXN-[0-9]{3}"}
       - hangup: true
+      - fault: throttle:2
+      - send: "3"
+        fails: true
+      - abort: true
   - msisdn: 2348021234567
     steps: [{dial: "*999#"}]
 `
@@ -40,13 +46,13 @@ func TestParseScript(t *testing.T) {
 		t.Errorf("script: %+v", s)
 	}
 	first, second := s.Journeys[0], s.Journeys[1]
-	if first.MSISDN != amina || first.Name != "Amina buys for herself" || first.Line != 5 {
+	if first.MSISDN != amina || first.Name != "Amina buys for herself" || first.Line != 7 {
 		t.Errorf("first handset: %+v", first)
 	}
 	if second.MSISDN != bello || second.Name != bello || len(second.Steps) != 1 {
 		t.Errorf("second handset: %+v", second)
 	}
-	if got := first.Steps[0]; got.Dial != "*999*{code}#" || got.Line != 8 || got.See == nil {
+	if got := first.Steps[0]; got.Dial != "*999*{code}#" || got.Line != 10 || got.See == nil {
 		t.Errorf("dial, with a value that looks like a name: %+v", got)
 	}
 	if got := first.Steps[1]; got.Send != "1" || got.See != nil {
@@ -70,6 +76,15 @@ func TestParseScript(t *testing.T) {
 	}
 	if !first.Steps[7].Hangup {
 		t.Errorf("hangup: %+v", first.Steps[7])
+	}
+	if got := first.Steps[8].Fault; got == nil || got.String() != "throttle:2" {
+		t.Errorf("fault: %v", got)
+	}
+	if got := first.Steps[9]; got.Send != "3" || !got.Fails || !first.Steps[10].Abort {
+		t.Errorf("fails: %+v, abort: %+v", got, first.Steps[10])
+	}
+	if s.Dialect != "tata" || len(s.Faults) != 2 || s.Faults[1].String() != "delay-resp:1s" {
+		t.Errorf("dialect %s, faults %v", s.Dialect, s.Faults)
 	}
 }
 
@@ -100,7 +115,7 @@ func TestScriptThatIsNone(t *testing.T) {
 			"s.yaml:3: not YAML: found character that cannot start any token"},
 		{"a dialled code without quotes", "handsets:\n  - {msisdn: 2348031234567, steps: [{dial: *999}]}\n",
 			"s.yaml:2: not YAML: a text that begins with * needs quotes"},
-		{"a list", "- a\n", "s.yaml:1: a script is a mapping with the keys service, parallel, handsets"},
+		{"a list", "- a\n", "s.yaml:1: a script is a mapping with the keys dialect, service, parallel, faults, handsets"},
 		{"no handsets", "service: x\n", "s.yaml:1: handsets is missing: a script plays at least one"},
 		{"two documents", one + "---\na: b\n", "s.yaml:2: one script per file: this is a second document"},
 		{"too large", strings.Repeat("#", 1<<20+1), "s.yaml:1: the script is larger than 1048576 octets"},

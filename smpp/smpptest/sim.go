@@ -2,9 +2,11 @@ package smpptest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -23,7 +25,11 @@ type Config struct {
 	Accounts    []Account     // who may bind; empty: everyone
 	BindTimeout time.Duration // a connection that has not bound by then is closed; 0: 10 s
 	EnquireLink time.Duration // how often bound ESMEs are asked whether they live, and have to have answered; 0: never
-	Capture     *Capture      // if set, gets every connection
+	Dialect     string        // one of Dialects; empty: "standard"
+	Faults      []Fault       // as if armed by Arm at once
+	Chaos       *Chaos        // if set, lets further faults strike at random
+	TLS         *tls.Config   // if set, connections are TLS; it must hold a certificate
+	Capture     *Capture      // if set, gets every connection, in clear
 	Log         *slog.Logger  // PDUs at debug level, with masked numbers; nil: discard
 }
 
@@ -50,7 +56,9 @@ var ErrClosed = errors.New("smpptest: the SMSC is closed")
 // Sim is an SMSC with subscribers. Safe for concurrent use.
 type Sim struct {
 	cfg      Config
+	dialect  *dialect
 	log      *slog.Logger
+	now      func() time.Time
 	listener net.Listener
 	done     chan struct{} // closed by Close
 	wg       sync.WaitGroup
@@ -62,9 +70,22 @@ type Sim struct {
 	turn       int           // counts begins, to spread them over the binds
 	handsets   map[string]*Handset
 	dialogues  map[dialogueKey]*dialogue
-	lastID     byte
+	lastID     uint32
 	messages   uint64 // submit_sm accepted, for message ids
 	mismatches []Mismatch
+	complaints []Complaint
+
+	unbound map[string]time.Time // when an ESME's bind last ended, by system_id
+	waiting map[string]*peer     // binds held back until their other half comes, by system_id
+
+	ended      map[dialogueKey]struct{} // dialogues that are over
+	endings    []dialogueKey            // the same as a ring, oldest at nextEnding
+	nextEnding int
+
+	armed  []armed        // faults that wait for anybody
+	random []Fault        // what Chaos may pick
+	dice   *rand.Rand     // Chaos's for what concerns no handset; nil: none
+	struck map[string]int // by the fault's name
 }
 
 // Start listens and serves until Close or Shutdown.
@@ -81,24 +102,46 @@ func Start(cfg Config) (*Sim, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	listener, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("start the SMSC: %w", err)
-	}
 	s := &Sim{
 		cfg:       cfg,
 		log:       cfg.Log,
-		listener:  listener,
+		now:       time.Now,
 		done:      make(chan struct{}),
 		changed:   make(chan struct{}),
 		handsets:  map[string]*Handset{},
 		dialogues: map[dialogueKey]*dialogue{},
+		unbound:   map[string]time.Time{},
+		waiting:   map[string]*peer{},
+		ended:     map[dialogueKey]struct{}{},
+		struck:    map[string]int{},
+	}
+	if err := s.prepare(); err != nil {
+		return nil, fmt.Errorf("start the SMSC: %w", err)
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("start the SMSC: %w", err)
 	}
 	s.wg.Go(s.accept)
 	if cfg.EnquireLink > 0 {
 		s.wg.Go(s.enquire)
 	}
 	return s, nil
+}
+
+// prepare sets up what can be wrong in a Config.
+func (s *Sim) prepare() error {
+	var err error
+	if s.dialect, err = dialectByName(s.cfg.Dialect); err != nil {
+		return err
+	}
+	if c := s.cfg.Chaos; c != nil {
+		s.dice = c.dice("")
+		if s.random, err = randomFaults(s.dialect); err != nil {
+			return err
+		}
+	}
+	return s.arm(&s.armed, always, s.cfg.Faults...)
 }
 
 // Addr is the address that ESMEs connect to, "host:port".
@@ -227,6 +270,16 @@ func (s *Sim) Mismatches() []Mismatch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.mismatches)
+}
+
+// Complaints returns what ESMEs have done wrong so far, at most the first
+// hundred: replies that the dialect does not allow, replies on a wrong bind or
+// to somebody else's dialogue, answers to nothing. What an ESME could not know
+// (the subscriber has just left) is none, and neither is what a fault refused.
+func (s *Sim) Complaints() []Complaint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.complaints)
 }
 
 // mismatched keeps and logs found. The caller holds s.mu.

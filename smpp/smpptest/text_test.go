@@ -60,12 +60,17 @@ func TestDecodeText(t *testing.T) {
 		{"UCS2 of odd length", 0x08, "\x00a\x00", "a", 2, 80, 1},
 	}
 	for _, test := range tests {
-		text, units, limit, bad, err := decodeText(test.coding, []byte(test.octets))
-		if err != nil || text != test.text || units != test.units || limit != test.max || bad != test.bad {
-			t.Errorf("%s: %q, %d of %d units, %d bad, %v", test.name, text, units, limit, bad, err)
+		coding, ok := findCoding(spoken, test.coding)
+		if !ok {
+			t.Errorf("%s: data_coding 0x%02x is not read", test.name, test.coding)
+			continue
+		}
+		want := Screen{Text: test.text, Units: test.units, Bad: test.bad}
+		if got := coding.show([]byte(test.octets)); got != want || coding.limit() != test.max {
+			t.Errorf("%s: %+v of %d units, want %+v of %d", test.name, got, coding.limit(), want, test.max)
 		}
 	}
-	if _, _, _, _, err := decodeText(0xF5, nil); err == nil {
+	if _, ok := findCoding(spoken, 0xF5); ok {
 		t.Error("data_coding 0xf5 is read")
 	}
 }
@@ -83,8 +88,9 @@ func TestEncodeText(t *testing.T) {
 		{"\x1b", 0x08, "\x00\x1b"},
 	}
 	for _, test := range tests {
-		if coding, octets := encodeText(test.text); coding != test.coding || string(octets) != test.octets {
-			t.Errorf("%q: data_coding %d, % x", test.text, coding, octets)
+		coding, octets, err := typed(spoken[:2], test.text)
+		if err != nil || coding != test.coding || string(octets) != test.octets {
+			t.Errorf("%q: data_coding %d, % x, %v", test.text, coding, octets, err)
 		}
 	}
 }
