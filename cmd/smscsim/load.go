@@ -26,19 +26,19 @@ func parseLoad(spec string) (*smpptest.LoadConfig, error) {
 	for pair := range strings.SplitSeq(spec, ",") {
 		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		var err error
-		if number := numbers[key]; number != nil {
-			*number, err = strconv.Atoi(value)
-		} else if d := times[key]; d != nil {
-			*d, err = time.ParseDuration(value)
-		} else if key == "rate" {
+		switch {
+		case numbers[key] != nil:
+			*numbers[key], err = strconv.Atoi(value)
+		case times[key] != nil:
+			*times[key], err = time.ParseDuration(value)
+		case key == "rate":
 			cfg.Rate, err = strconv.ParseFloat(value, 64)
-		} else if key == "walk" {
-			cfg.Walk = nil
+		case key == "walk":
 			for send := range strings.SplitSeq(value, "/") {
 				cfg.Walk = append(cfg.Walk, smpptest.LoadStep{Send: send})
 			}
-		} else {
-			err = fmt.Errorf("not one of dialogues, think, rate, ramp, warmup, duration, steps, timeout, binds, walk")
+		default:
+			err = errors.New("not one of dialogues, think, rate, ramp, warmup, duration, steps, timeout, binds, walk")
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("smscsim: -load: %q: %w", pair, err))
@@ -46,6 +46,11 @@ func parseLoad(spec string) (*smpptest.LoadConfig, error) {
 	}
 	if cfg.Duration == 0 && cfg.Steps == 0 {
 		cfg.Duration = 10 * time.Second
+	}
+	if len(errs) == 0 {
+		if err := cfg.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("smscsim: -load: %w", err))
+		}
 	}
 	return cfg, errors.Join(errs...)
 }

@@ -83,10 +83,9 @@ type Load struct {
 	gap      int64 // nanoseconds between two dials, or between two inputs of an open loop
 	epoch    time.Time
 
-	bound  chan struct{}      // closed when enough connections have bound
-	failed chan error         // the first reason why the run cannot go on
-	enough chan struct{}      // closed when cfg.Steps are made
-	cancel context.CancelFunc // ends what Run has started
+	bound  chan struct{} // closed when enough connections have bound
+	failed chan error    // the first reason why the run cannot go on
+	enough chan struct{} // closed when cfg.Steps are made
 	ended  sync.WaitGroup
 
 	// Everything below is guarded by mu, which is held while one batch of PDUs
@@ -96,8 +95,9 @@ type Load struct {
 	receivers []*loadConn // those that take deliver_sm; does not change from the first dial on
 	subs      []loadSubscriber
 	phase     loadPhase
-	slot      int     // inputs that came round by the clock so far: the first dials, or all of an open loop
-	thinking  []int32 // closed loop: who thinks, a ring with the first due at head
+	since     [loadOver + 1]int64 // when each phase began
+	slot      int                 // inputs that came round by the clock so far: the first dials, or all of an open loop
+	thinking  []int32             // closed loop: who thinks, a ring with the first due at head
 	head, len int
 	waiting   int // subscribers that wait for a screen
 	times     loadTimes
@@ -172,31 +172,16 @@ func (r *LoadReport) String() string {
 
 // StartLoad listens. The caller has to call Close.
 func StartLoad(cfg LoadConfig) (*Load, error) {
-	if cfg.Walk == nil {
-		cfg.Walk = AirtimeWalk()
-	}
-	if cfg.Binds == 0 {
-		cfg.Binds = 1
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultLoadTimeout
-	}
-	if cfg.Ramp == 0 {
-		cfg.Ramp = cfg.Think
-	}
-	if cfg.Listen == "" {
-		cfg.Listen = "127.0.0.1:0"
-	}
-	l := &Load{cfg: cfg, epoch: time.Now(), bound: make(chan struct{}), failed: make(chan error, 1), enough: make(chan struct{})}
-	if err := l.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	for i, step := range cfg.Walk {
-		input, err := l.input(i, step.Send)
-		if err != nil {
-			return nil, fmt.Errorf("step %d of the walk: %w", i+1, err)
-		}
-		l.inputs = append(l.inputs, input)
+	cfg = cfg.withDefaults()
+	l := &Load{cfg: cfg, epoch: time.Now(), bound: make(chan struct{}), failed: make(chan error, 1), enough: make(chan struct{})}
+	var err error
+	if l.inputs, err = cfg.inputs(); err != nil {
+		return nil, err
+	}
+	for _, step := range cfg.Walk {
 		l.see = append(l.see, []byte(step.See))
 	}
 	if cfg.Rate > 0 {
@@ -209,7 +194,6 @@ func StartLoad(cfg LoadConfig) (*Load, error) {
 		l.thinking = make([]int32, cfg.Dialogues)
 	}
 	l.report = LoadReport{Dialogues: cfg.Dialogues, Rate: cfg.Rate, Think: cfg.Think.Seconds()}
-	var err error
 	if l.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -217,22 +201,45 @@ func StartLoad(cfg LoadConfig) (*Load, error) {
 	return l, nil
 }
 
-// check returns everything that is wrong with the configuration.
-func (l *Load) check() error {
+// withDefaults fills in what is zero.
+func (c LoadConfig) withDefaults() LoadConfig {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if c.Binds == 0 {
+		c.Binds = 1
+	}
+	if c.Walk == nil {
+		c.Walk = AirtimeWalk()
+	}
+	if c.Ramp == 0 {
+		c.Ramp = c.Think
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultLoadTimeout
+	}
+	return c
+}
+
+// Check returns everything that is wrong with the configuration.
+func (c LoadConfig) Check() error {
+	c = c.withDefaults()
 	var errs []error
 	problem := func(wrong bool, text string) {
 		if wrong {
 			errs = append(errs, errors.New(text))
 		}
 	}
-	c := &l.cfg
 	problem(c.Dialogues < 1 || c.Dialogues > MaxLoadDialogues, fmt.Sprintf("dialogues must be from 1 to %d", MaxLoadDialogues))
 	problem(c.Binds < 1, "binds must be 1 or more")
-	problem(len(c.Walk) == 0, "the walk has no step")
 	problem(c.Think < 0 || c.Ramp < 0 || c.Warmup < 0 || c.Duration < 0 || c.Timeout < 0 || c.Steps < 0, "times and steps must not be negative")
 	problem(c.Rate < 0 || c.Rate > maxLoadRate, fmt.Sprintf("rate must be from 0 to %d", maxLoadRate))
 	problem(c.Rate > 0 && (c.Think > 0 || c.Ramp > 0), "an open loop thinks for dialogues divided by rate: rate and think, or ramp, exclude each other")
 	problem(c.Duration == 0 && c.Steps == 0, "without a duration and a number of steps the load would never end")
+	problem(len(c.Walk) == 0, "the walk has no step")
+	if _, err := c.inputs(); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -259,13 +266,13 @@ func (l *Load) WaitBound(ctx context.Context) error {
 // it. The error says why the run could not be completed; there is a report of
 // what was until then in any case. Run can be called once.
 func (l *Load) Run(ctx context.Context) (*LoadReport, error) {
-	ctx, l.cancel = context.WithCancel(ctx)
-	defer l.cancel()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if err := l.WaitBound(ctx); err != nil {
-		return l.finish(0), err
+		return l.finish(), err
 	}
 	if err := l.begin(ctx); err != nil {
-		return l.finish(0), err
+		return l.finish(), err
 	}
 	sweep := time.NewTicker(loadSweepEvery)
 	defer sweep.Stop()
@@ -273,19 +280,19 @@ func (l *Load) Run(ctx context.Context) (*LoadReport, error) {
 	timer := time.NewTimer(l.cfg.Warmup)
 	defer timer.Stop()
 	if err := l.until(ctx, timer.C, nil, sweep.C); err != nil {
-		return l.finish(0), err
+		return l.finish(), err
 	}
 	if l.cfg.Measuring != nil {
 		l.cfg.Measuring(true)
 	}
-	from := l.enter(loadMeasuring)
+	l.enter(loadMeasuring)
 	var end <-chan time.Time
 	if l.cfg.Duration > 0 {
 		timer.Reset(l.cfg.Duration)
 		end = timer.C
 	}
 	err := l.until(ctx, end, l.enough, sweep.C)
-	took := l.enter(loadOver) - from
+	l.enter(loadOver)
 	if l.cfg.Measuring != nil {
 		l.cfg.Measuring(false)
 	}
@@ -295,14 +302,12 @@ func (l *Load) Run(ctx context.Context) (*LoadReport, error) {
 	if err == nil {
 		l.goodbye()
 	}
-	return l.finish(time.Duration(took)), err
+	return l.finish(), err
 }
 
-// Close ends everything and waits for that.
+// Close disconnects everyone and waits until nothing of the Load runs any more;
+// Run has to have returned, or never to be called.
 func (l *Load) Close() {
-	if l.cancel != nil {
-		l.cancel()
-	}
 	_ = l.listener.Close() // the accepting goroutine sees that
 	l.mu.Lock()
 	for _, c := range l.conns {
@@ -352,26 +357,27 @@ func (l *Load) drain(ctx context.Context, sweep <-chan time.Time) error {
 }
 
 // finish completes the report.
-func (l *Load) finish(took time.Duration) *LoadReport {
+func (l *Load) finish() *LoadReport {
+	l.enter(loadOver)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.phase = loadOver
 	r := l.report
 	r.Binds = len(l.receivers)
-	r.Seconds = took.Seconds()
-	if took > 0 {
+	if from := l.since[loadMeasuring]; from > 0 {
+		r.Seconds = time.Duration(l.since[loadOver] - from).Seconds()
 		r.StepsPerSecond = float64(r.Steps) / r.Seconds
 	}
 	r.P50, r.P95, r.P99, r.Max = l.times.quantile(0.50), l.times.quantile(0.95), l.times.quantile(0.99), l.times.quantile(1)
 	return &r
 }
 
-// enter begins a phase and returns when that was.
-func (l *Load) enter(p loadPhase) int64 {
+// enter begins a phase, if it has not begun.
+func (l *Load) enter(p loadPhase) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.phase = p
-	return l.now()
+	if l.phase < p {
+		l.phase, l.since[p] = p, l.now()
+	}
 }
 
 // now is the time in nanoseconds since the Load began.

@@ -39,25 +39,33 @@ const (
 	responseBitOctet        = 0x80
 )
 
-// input encodes the deliver_sm of a step, for send to fill in what differs from
-// one subscriber to the next: sequence number, MSISDN and, at the very end,
-// its_session_info.
-func (l *Load) input(step int, text string) ([]byte, error) {
-	if strings.Trim(text, "0123456789*#") != "" || text == "" {
-		return nil, fmt.Errorf("%q is not digits, * and #", text)
+// inputs encodes the deliver_sm of each step of the walk, for send to fill in
+// what differs from one subscriber to the next: sequence number, MSISDN and, at
+// the very end, its_session_info.
+func (c LoadConfig) inputs() ([][]byte, error) {
+	var list [][]byte
+	for i, step := range c.Walk {
+		op := opUSSRConfirm
+		if i == 0 {
+			op = opPSSRIndication
+		}
+		if strings.Trim(step.Send, "0123456789*#") != "" || step.Send == "" {
+			return nil, fmt.Errorf("step %d of the walk: %q is not digits, * and #", i+1, step.Send)
+		}
+		frame, err := smpp.Append(nil, &smpp.Message{
+			Header:       smpp.Header{ID: pdu.DeliverSMID},
+			ServiceType:  []byte(serviceUSSD),
+			Source:       smpp.Address{TON: tonInternation, NPI: npiISDN, Digits: []byte(loadPrefix + strings.Repeat("0", loadDigits))},
+			Dest:         smpp.Address{Digits: []byte(c.Walk[0].Send)},
+			ShortMessage: []byte(step.Send),
+			TLVs:         smpp.TLVs(nil).Append(pdutlv.TagUssdServiceOp, op).Append(pdutlv.TagItsSessionInfo, 0, 0),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("step %d of the walk: %w", i+1, err)
+		}
+		list = append(list, frame)
 	}
-	op := opUSSRConfirm
-	if step == 0 {
-		op = opPSSRIndication
-	}
-	return smpp.Append(nil, &smpp.Message{
-		Header:       smpp.Header{ID: pdu.DeliverSMID},
-		ServiceType:  []byte(serviceUSSD),
-		Source:       smpp.Address{TON: tonInternation, NPI: npiISDN, Digits: []byte(loadPrefix + strings.Repeat("0", loadDigits))},
-		Dest:         smpp.Address{Digits: []byte(l.cfg.Walk[0].Send)},
-		ShortMessage: []byte(text),
-		TLVs:         smpp.TLVs(nil).Append(pdutlv.TagUssdServiceOp, op).Append(pdutlv.TagItsSessionInfo, 0, 0),
-	})
+	return list, nil
 }
 
 // send queues the input that comes next for a subscriber. Its time counts from
@@ -275,7 +283,7 @@ func (l *Load) screen(c *loadConn, frame []byte) {
 	err := smpp.Decode(frame, m)
 	i, known := loadIndex(m.Dest.Digits)
 	if known = known && i < len(l.subs); err != nil || !known {
-		c.submitResp(m.Sequence, statusInvalidBody(err))
+		c.submitResp(m.Sequence, invalidStatus(err))
 		l.problem(&l.report.Wrong, "a submit_sm to nobody: %q, %v", m.Dest.Digits, err)
 		return
 	}
@@ -293,17 +301,17 @@ func (l *Load) screen(c *loadConn, frame []byte) {
 	if last {
 		wantOp, wantEnd = opPSSRResponse, sessionEnd
 	}
-	if len(op) != 1 || op[0] != wantOp || session[1]&sessionEnd != wantEnd || !bytes.Contains(m.ShortMessage, l.see[s.step]) {
+	if len(op) != 1 || op[0] != wantOp || session[1]&sessionEnd != wantEnd || !bytes.Contains(m.Payload(), l.see[s.step]) {
 		step := l.cfg.Walk[s.step]
 		l.fail(i, &l.report.Wrong, "after %q: operation %x, session %x, %q; want operation %02x, end %d, %q",
-			step.Send, op, session, m.ShortMessage, wantOp, wantEnd, step.See)
+			step.Send, op, session, m.Payload(), wantOp, wantEnd, step.See)
 		return
 	}
 	l.waiting--
 	if l.phase == loadMeasuring {
 		l.times.add(c.readAt - s.since)
 		if l.report.Steps++; l.report.Steps == l.cfg.Steps {
-			l.phase = loadOver
+			l.phase, l.since[loadOver] = loadOver, c.readAt
 			close(l.enough)
 		}
 		if last {
@@ -318,7 +326,8 @@ func (l *Load) screen(c *loadConn, frame []byte) {
 	l.think(i, c.readAt)
 }
 
-func statusInvalidBody(err error) pdu.Status {
+// invalidStatus answers a submit_sm that cannot be read, or is to nobody.
+func invalidStatus(err error) pdu.Status {
 	var malformed *smpp.MalformedError
 	if errors.As(err, &malformed) {
 		return malformed.Status
