@@ -101,15 +101,19 @@ func parent(ctx context.Context) int {
 }
 
 func child(ctx context.Context, bin string, args []string) (int, error) {
+	list, err := cores()
+	if err != nil {
+		return 1, err
+	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), binVariable+"="+bin)
+	cmd.Env = append(os.Environ(), binVariable+"="+bin, coresVariable+"="+strings.Trim(fmt.Sprint(list), "[]"))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	if err := startOn(loadCore, cmd); err != nil {
 		return 1, err
 	}
-	err := cmd.Wait()
+	err = cmd.Wait()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return max(exit.ExitCode(), 1), nil
 	}

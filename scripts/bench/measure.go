@@ -75,13 +75,14 @@ type result struct {
 	Load string `json:"load"`
 	ESME string `json:"esme"`
 	smpptest.LoadReport
-	CPU         float64 `json:"cpu_us_per_step"`
-	LoadCPU     float64 `json:"load_source_cpu_us_per_step"`
+	Repetitions int     `json:"repetitions"`                 // of which this is the median
+	Errs        int     `json:"errors"`                      // of all repetitions
+	Dropped     int     `json:"writes_dropped"`              // steps and sessions of all repetitions that ussdd could not write to its store
+	CPU         float64 `json:"cpu_us_per_step"`             // of the ESME, in all its threads and the kernel
+	Busy        float64 `json:"cpu_share"`                   // of the measured time; well below 1 in a closed loop if others had the core
+	LoadCPU     float64 `json:"load_source_cpu_us_per_step"` // to see that it is not what limits
 	RSS         int64   `json:"rss_bytes"`                   // at the end of the measured time
 	Session     float64 `json:"bytes_per_session,omitempty"` // of idle sessions: what the memory has grown by, divided by them
-	Errs        int     `json:"errors"`                      // of all repetitions
-	Repetitions int     `json:"repetitions"`                 // of which this is the median
-	Dropped     int     `json:"writes_dropped"`              // steps and sessions that ussdd could not write to its store
 	Failed      string  `json:"failed,omitempty"`            // why there is no result
 }
 
@@ -266,7 +267,8 @@ func (b *bench) one(ctx context.Context, w workload, esme string) (r result, err
 	}
 	if r.Steps > 0 {
 		each := float64(time.Microsecond) * float64(r.Steps)
-		r.CPU = float64(readings[1].cpu-readings[0].cpu) / each
+		used := readings[1].cpu - readings[0].cpu
+		r.CPU, r.Busy = float64(used)/each, used.Seconds()/r.Seconds
 		r.LoadCPU = float64(readings[1].loadCPU-readings[0].loadCPU) / each
 	}
 	if strings.HasPrefix(esme, "ussdd") {

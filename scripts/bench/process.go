@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,24 +23,28 @@ const (
 	esmeCore = 1
 )
 
-// cores lists the cores that this process could have, whatever it is pinned to.
+// coresVariable tells the child, which is pinned to one, which cores there are.
+const coresVariable = "USSDD_BENCH_CORES"
+
+// cores lists the cores that the benchmark may use.
 func cores() ([]int, error) {
-	text, err := os.ReadFile("/sys/devices/system/cpu/online")
-	if err != nil {
-		return nil, err
-	}
 	var list []int
-	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
+	if told := os.Getenv(coresVariable); told != "" {
+		for field := range strings.FieldsSeq(told) {
+			core, err := strconv.Atoi(field)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", coresVariable, err)
+			}
+			list = append(list, core)
 		}
-		from, err := strconv.Atoi(first)
-		to, err2 := strconv.Atoi(last)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, err
-		}
-		for core := from; core <= to; core++ {
+		return list, nil
+	}
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	for core := 0; len(list) < set.Count(); core++ {
+		if set.IsSet(core) {
 			list = append(list, core)
 		}
 	}
@@ -82,6 +87,7 @@ func startESME(dir string, env []string, args ...string) (*process, error) {
 	}
 	defer log.Close()
 	p.cmd.Stderr, p.cmd.Env, p.cmd.Dir = log, env, dir
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := startOn(esmeCore, p.cmd); err != nil {
 		return nil, err
 	}

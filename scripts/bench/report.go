@@ -150,7 +150,8 @@ func (r *report) failed() error {
 func (r *report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %s, %s; the load source and MariaDB on the first, the ESME alone on the second.\n"+
-		"Times are from deliver_sm to submit_sm; CPU is the ESME's per step, in all its threads and the kernel.\n",
+		"Times are from deliver_sm to submit_sm; CPU is the ESME's per step, in all its threads and the kernel; busy is how much of\n"+
+		"its core it had: well below 100 %% in a closed loop of 64 and more, something else ran there, and its steps/s say little.\n",
 		r.Machine, plural(r.Cores, "core"), r.Go)
 	if r.Cores < 2 {
 		b.WriteString("There is one core only: all of them share it, and nothing here can be compared with a machine that has two.\n")
@@ -160,8 +161,8 @@ func (r *report) String() string {
 		x := &r.Results[i]
 		if x.Load != last {
 			last = x.Load
-			fmt.Fprintf(&b, "\n%-30s %10s %7s %9s %8s %8s %8s %8s %7s %9s %8s %8s %7s\n", last, "steps/s", "× bare", "× go-smpp",
-				"p50 µs", "p95 µs", "p99 µs", "CPU µs", "× bare", "× go-smpp", "RSS MiB", "B/sess.", "errors")
+			fmt.Fprintf(&b, "\n%-30s %10s %7s %9s %8s %8s %8s %8s %7s %9s %5s %8s %8s %7s\n", last, "steps/s", "× bare", "× go-smpp",
+				"p50 µs", "p95 µs", "p99 µs", "CPU µs", "× bare", "× go-smpp", "busy", "RSS MiB", "B/sess.", "errors")
 		}
 		fmt.Fprintf(&b, "  %-28s %s\n", x.ESME, x.row(r.get(last, bareESME), r.get(last, goSMPP)))
 	}
@@ -198,8 +199,8 @@ func (x *result) row(bare, client *result) string {
 	if x.Dropped > 0 {
 		note = fmt.Sprintf("  %d writes dropped", x.Dropped)
 	}
-	return fmt.Sprintf("%10.0f %7s %9s %8.0f %8.0f %8.0f %8.2f %7s %9s %8.1f %8s %7d%s", x.StepsPerSecond, times(rate, bare), times(rate, client),
-		x.P50, x.P95, x.P99, x.CPU, times(cpu, bare), times(cpu, client), float64(x.RSS)/(1<<20), session, x.Errs, note)
+	return fmt.Sprintf("%10.0f %7s %9s %8.0f %8.0f %8.0f %8.2f %7s %9s %4.0f%% %8.1f %8s %7d%s", x.StepsPerSecond, times(rate, bare), times(rate, client),
+		x.P50, x.P95, x.P99, x.CPU, times(cpu, bare), times(cpu, client), 100*x.Busy, float64(x.RSS)/(1<<20), session, x.Errs, note)
 }
 
 // line is a result while the benchmark runs.

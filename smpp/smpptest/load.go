@@ -55,7 +55,7 @@ const MaxLoadDialogues = 10_000_000
 const (
 	defaultLoadTimeout = 10 * time.Second
 	loadSweepEvery     = 100 * time.Millisecond // how often late screens are looked for, and failed dialogues begun anew
-	goodbyeTimeout     = 2 * time.Second        // for the ESME to unbind
+	goodbyeTimeout     = time.Second            // for the ESME to unbind
 	maxLoadProblems    = 5                      // described in a report; all are counted
 )
 
@@ -78,7 +78,7 @@ const (
 type Load struct {
 	cfg      LoadConfig
 	listener net.Listener
-	inputs   [][]byte // one deliver_sm for each step of the walk, see input
+	inputs   [][]byte // one deliver_sm for each step of the walk, see send
 	see      [][]byte
 	gap      int64 // nanoseconds between two dials, or between two inputs of an open loop
 	epoch    time.Time
@@ -98,7 +98,8 @@ type Load struct {
 	since     [loadOver + 1]int64 // when each phase began
 	slot      int                 // inputs that came round by the clock so far: the first dials, or all of an open loop
 	thinking  []int32             // closed loop: who thinks, a ring with the first due at head
-	head, len int
+	head      int
+	thinkers  int // in the ring
 	waiting   int // subscribers that wait for a screen
 	times     loadTimes
 	report    LoadReport
@@ -112,7 +113,7 @@ type loadSubscriber struct {
 	state      loadState
 	id         byte // session number
 	counter    byte // of the last screen, to be repeated
-	generation byte // tells the inputs apart, see input
+	generation byte // tells the inputs apart, see send
 }
 
 type loadState byte
@@ -451,13 +452,13 @@ func (l *Load) pace(start, now int64) {
 		}
 		l.slot++
 	}
-	for l.len > 0 {
+	for l.thinkers > 0 {
 		i := l.thinking[l.head]
 		if l.subs[i].due > now {
 			break
 		}
 		l.head = (l.head + 1) % len(l.thinking)
-		l.len--
+		l.thinkers--
 		if l.subs[i].state == loadThinks {
 			l.send(int(i), 0)
 		}
@@ -479,8 +480,8 @@ func (l *Load) think(i int, now int64) {
 		s.state = loadThinks // its slot comes
 	case l.cfg.Think > 0:
 		s.state, s.due = loadThinks, now+int64(l.cfg.Think)
-		l.thinking[(l.head+l.len)%len(l.thinking)] = int32(i)
-		l.len++
+		l.thinking[(l.head+l.thinkers)%len(l.thinking)] = int32(i)
+		l.thinkers++
 	default:
 		l.send(i, 0)
 	}
