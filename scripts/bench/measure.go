@@ -306,7 +306,8 @@ func (b *bench) launch(ctx context.Context, dir, esme, addr string, steps int) (
 		"USSDD_SECRETS_DIR=" + filepath.Join(b.dir, "secrets"), "USSDD_ADMIN_ADDR=127.0.0.1:0", "USSDD_LOG_FORMAT=json",
 		"USSDD_SMSCS=sim", "USSDD_SMSC_SIM_ADDR=" + addr, "USSDD_SMSC_SIM_SYSTEM_ID=" + stack.SystemID,
 		"USSDD_SMSC_SIM_PASSWORD=" + stack.Password,
-		// Room for every load; nobody is idle for too long.
+		// Room for every load, no window as the references have none, and nobody is idle for too long.
+		"USSDD_SMSC_SIM_WINDOW=65536",
 		"USSDD_MAX_SESSIONS=" + strconv.Itoa(2*idleSessions), "USSDD_SESSION_IDLE=1h", "USSDD_SESSION_MAX=1h",
 	}
 	if b.knows(stepLog) {

@@ -53,7 +53,8 @@ func cpuName() string {
 
 // medians takes from the repetitions of each load and ESME the one with the
 // median rate, or in an open loop the median CPU time, so that its figures
-// belong together; of an even number the slower one. Errors of all are added.
+// belong together; of two in the middle the better one, because what else the
+// machine does only makes it worse. Errors of all are added.
 func medians(all []result) []result {
 	var list []result
 	for len(all) > 0 {
@@ -75,7 +76,7 @@ func medians(all []result) []result {
 			}
 			return cmp.Compare(a.StepsPerSecond, b.StepsPerSecond)
 		})
-		median := repetitions[(len(repetitions)-1)/2]
+		median := repetitions[len(repetitions)/2]
 		median.Repetitions, median.Errs, median.Dropped = len(repetitions), errs, dropped
 		list = append(list, median)
 	}
