@@ -11,7 +11,7 @@ VERSION    := $(shell git describe --always --dirty 2>/dev/null || echo unversio
 export GOFLAGS += -buildvcs=false
 BUILD = CGO_ENABLED=0 $(GO)
 
-.PHONY: build demo phone test check fuzz bench install clean
+.PHONY: build demo phone test check fuzz bench load install clean
 
 build:
 	$(BUILD) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/...
@@ -36,6 +36,10 @@ fuzz:
 
 bench:
 	$(BUILD) test -run '^$$' -bench . -benchmem ./...
+
+# What ussdd reaches beside a bare ESME and one of go-smpp's client, in under five minutes.
+load:
+	$(BUILD) run ./scripts/bench
 
 # What is installed names its own directories.
 PATHS = s,/usr/local/bin,$(PREFIX)/bin,g; s,/etc/ussdd,$(SYSCONFDIR)/ussdd,g

@@ -14,6 +14,7 @@ SMPP 3.4 and plays handsets that hold USSD dialogues with whoever is bound.
 usage: smscsim [flags]                  serve until SIGTERM or SIGINT
        smscsim -script FILE [flags]     play dialogues and check the screens
        smscsim -phone [flags]           be a handset on the terminal, or on a pipe
+       smscsim -load LOAD [flags]       keep an ESME busy and measure it
 
 `)
 	flags.SetOutput(w)
@@ -21,6 +22,25 @@ usage: smscsim [flags]                  serve until SIGTERM or SIGINT
 	fmt.Fprint(w, `
 Exit codes: 0 all was well; 1 a screen was not as expected, the two decoders of
 PDUs disagreed, or something failed; 2 the command line or a script is wrong.
+
+LOAD is key=value pairs with commas between them:
+
+    dialogues=1000   subscribers, each in one dialogue at any time; 1
+    think=2s         closed loop: from a screen to the next input; 0s
+    rate=5000        open loop: inputs per second of all together, each subscriber's at fixed times,
+                     whatever the ESME does; 0: closed loop
+    ramp=10s         closed loop: the first dials are spread over it; think's value
+    warmup=2s        from the first dial until anything is measured; 1s
+    duration=10s     of measuring; 10s, or until steps
+    steps=100000     ends the measuring sooner
+    timeout=10s      a screen that takes longer is an error; 10s
+    binds=1          connections to wait for
+    walk=*999#/4/0/0 what each subscriber types, again and again; the screen after the last must end the
+                     dialogue. Unset: through the built-in airtime menu and out, buying nothing
+
+Times are from a deliver_sm's writing to its submit_sm's reading; in an open loop an input that was due
+before the last screen had come counts from when it was due. Every screen is checked by its session and
+operation, and without walk by its text. Errors make the exit code 1.
 
 SCRIPTS are YAML. Every handset hangs up at the end of its steps:
 

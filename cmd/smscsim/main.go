@@ -4,8 +4,9 @@
 //
 // With -script it plays dialogues from YAML files, prints each screen as a
 // phone shows it, and tells by its exit status whether all were as expected.
-// With -phone the terminal is a handset. With neither it just serves until it
-// is told to stop.
+// With -phone the terminal is a handset. With -load it keeps many dialogues
+// going and reports how fast the screens come. With none of them it just serves
+// until it is told to stop.
 //
 // Exit status: 0 all was well; 1 a screen was not as expected, the codecs
 // disagreed, or something failed; 2 the command line or a script is wrong.
@@ -52,6 +53,8 @@ type options struct {
 	scripts                        []*smpptest.Script
 	phone, verbose                 bool
 	wait, timeout, enquire         time.Duration
+	load                           *smpptest.LoadConfig // nil: none
+	loadJSON                       string
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -63,7 +66,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "%v\n", err)
 		return exitUsage
 	}
-	failed, err := opts.simulate(ctx, stdin, stdout, stderr)
+	simulate := opts.simulate
+	if opts.load != nil {
+		simulate = opts.runLoad
+	}
+	failed, err := simulate(ctx, stdin, stdout, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "smscsim: %v\n", err)
 		return exitFailed
@@ -106,7 +113,8 @@ func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr 
 		<-ctx.Done()
 		return false, nil
 	}
-	if err := o.waitBound(ctx, sim); err != nil {
+	bound := func(ctx context.Context) error { return sim.WaitBound(ctx, "") }
+	if err := o.waitBound(ctx, sim.Addr(), bound); err != nil {
 		return false, err
 	}
 	if o.phone {
@@ -127,12 +135,13 @@ func (o *options) logger(stderr io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 }
 
-func (o *options) waitBound(ctx context.Context, sim *smpptest.Sim) error {
+// waitBound waits for the ESME, with what waits for it at the address.
+func (o *options) waitBound(ctx context.Context, addr string, bound func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, o.wait)
 	defer cancel()
-	switch err := sim.WaitBound(ctx, ""); {
+	switch err := bound(ctx); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no ESME has bound to %s within %v", sim.Addr(), o.wait)
+		return fmt.Errorf("no ESME has bound to %s within %v", addr, o.wait)
 	case errors.Is(err, context.Canceled):
 		return errors.New("stopped before an ESME had bound")
 	default:
@@ -230,6 +239,8 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	flags.DurationVar(&o.wait, "wait", 90*time.Second, "with -script and -phone, how long to wait for an ESME to bind; also before a dial of -phone")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for each screen")
 	flags.DurationVar(&o.enquire, "enquire-link", 30*time.Second, "ask bound ESMEs so often whether they live; 0: never")
+	load := flags.String("load", "", "keep an ESME busy and measure it, as `key=value,…`; see LOAD below")
+	flags.StringVar(&o.loadJSON, "load-json", "", "write the report of -load to this `file` as JSON")
 	flags.BoolVar(&o.verbose, "v", false, "log every PDU")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -248,6 +259,23 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	}
 	if o.phone && len(scripts) > 0 {
 		problem("-phone and -script exclude each other")
+	}
+	if *load != "" {
+		cfg, err := parseLoad(*load)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		o.load = cfg
+		flags.Visit(func(f *flag.Flag) {
+			if meaningless(f.Name) {
+				problem("-%s means nothing with -load", f.Name)
+			}
+		})
+		if len(accounts) > 1 {
+			problem("-load takes one -account at most")
+		}
+	} else if o.loadJSON != "" {
+		problem("-load-json needs -load")
 	}
 	msisdn, err := smpptest.ParseMSISDN(o.msisdn)
 	if err != nil {

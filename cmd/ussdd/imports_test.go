@@ -28,6 +28,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"cmd/vendorsim":    {},
 		"scripts/stack":    {},
 		"scripts/demo":     {"scripts/stack"},
+		"scripts/bench":    {"scripts/stack", "smpp", "smpp/smpptest"},
 	}
 	root := filepath.Join("..", "..")
 	seen := make(map[string]bool)
