@@ -76,6 +76,10 @@ func compile(source []byte, file string, opt Options) *builder {
 	for _, sc := range b.order {
 		b.measure(sc, b.sources[sc])
 		b.prune(sc)
+		b.prepare(sc)
+	}
+	if start := b.service.start; start != nil {
+		b.service.home = &frame{screen: start.name}
 	}
 	return b
 }
@@ -102,7 +106,7 @@ func (b *builder) head() {
 		text := doc.texts[name]
 		b.service.texts[name] = text.s
 		if b.sentence(text) {
-			b.fits("text "+quote(name), text, &page{text: text.s})
+			b.fits("text "+quote(name), text, &page{text: []byte(text.s)})
 		}
 	}
 	for _, src := range doc.screens {

@@ -13,7 +13,8 @@ import (
 )
 
 // Medium is what a text is shown on. Implementations must be safe for use by
-// several goroutines.
+// several goroutines, comparable, and equal only if they show every text alike:
+// what is always the same is rendered once, on the one of [Options].
 type Medium interface {
 	// Fold returns s as the handset will show it, transliterated to what the
 	// alphabet has.
@@ -67,6 +68,9 @@ var (
 func (opt Options) check() error {
 	if opt.Medium == nil {
 		return errors.New("menus: Options without a Medium")
+	}
+	if !reflect.ValueOf(opt.Medium).Comparable() {
+		return fmt.Errorf("menus: a Medium of type %T cannot be compared", opt.Medium)
 	}
 	var wrong []error
 	lists := map[string]map[string]Var{}

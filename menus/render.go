@@ -62,7 +62,7 @@ func (t template) appendWidest(b []byte) []byte {
 // page is one screen of a subscriber, as parts.
 type page struct {
 	note  string   // error line above the text
-	text  string   // of the screen
+	text  []byte   // of the screen
 	items []string // of its list
 	more  string   // line that turns the page
 	lines string   // options

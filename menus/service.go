@@ -16,6 +16,7 @@ type Service struct {
 	maxInputs int
 	texts     map[string]string
 	start     *screen
+	home      *frame // of the start, shared by all who are there
 	screens   map[string]*screen
 }
 
@@ -60,6 +61,9 @@ type screen struct {
 	next     target // of a right answer
 	list     *list
 	action   *action
+	// ready and mistaken are the screen on the medium of the Options, without and
+	// with its error line, if it looks the same for everyone; "" if it does not.
+	ready, mistaken string
 }
 
 type option struct {

@@ -49,8 +49,23 @@ func (st State) page(first, next int) State {
 	return st
 }
 
-// show renders the screen that the state is at.
+// show shows the screen that the state is at.
 func (w walk) show(st State, sc *screen, note string) Turn {
+	if sc.ready == "" || w.env.Medium != w.medium {
+		return w.render(st, sc, note)
+	}
+	turn := Turn{State: st, Text: sc.ready}
+	if note != "" {
+		turn.Text = sc.mistaken
+	}
+	if sc.kind == endKind {
+		turn.State.ended, turn.End, turn.EndReason = true, true, EndCompleted
+	}
+	return turn
+}
+
+// render makes the text of the screen that the state is at.
+func (w walk) render(st State, sc *screen, note string) Turn {
 	pg := page{note: note, lines: sc.lines}
 	values := func(name string) (Value, bool) {
 		if name == caller {
@@ -63,7 +78,7 @@ func (w walk) show(st State, sc *screen, note string) Turn {
 	if !ok {
 		return w.stop(st, "busy", EndError)
 	}
-	pg.text = string(body)
+	pg.text = body
 	if sc.list != nil {
 		if st, text, ok := w.showList(st, sc, &pg); ok {
 			return Turn{State: st, Text: text}
@@ -76,7 +91,7 @@ func (w walk) show(st State, sc *screen, note string) Turn {
 	}
 	if sc.kind == endKind {
 		if !fits {
-			text = clipped(pg.text, w.env.Medium)
+			text = clipped(string(pg.text), w.env.Medium)
 		}
 		st.ended = true
 		return Turn{State: st, Text: text, End: true, EndReason: EndCompleted}
@@ -99,8 +114,7 @@ func (w walk) squeeze(sc *screen, pg *page, values scope) (string, bool) {
 	full := pg.text
 	for {
 		for widest := longest; widest >= 0; widest-- {
-			body, _ := sc.text.append(nil, values, widest)
-			pg.text = string(body)
+			pg.text, _ = sc.text.append(nil, values, widest)
 			if text, fits := pg.on(w.env.Medium); fits {
 				return text, true
 			}

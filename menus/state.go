@@ -139,37 +139,88 @@ const letters = " tmpd"
 
 // MarshalJSON returns the state without its secrets. Equal states give equal
 // bytes.
-func (st State) MarshalJSON() ([]byte, error) {
-	depth := 0
-	for f := st.top; f != nil; f = f.prev {
-		depth++
-	}
-	form := stateJSON{
-		Version: st.version,
-		Way:     make([]frameJSON, depth),
-		Inputs:  st.inputs,
-		Visits:  st.visits,
-		Wrong:   st.wrong,
-		Ended:   st.ended,
-	}
-	for f := st.top; f != nil; f = f.prev {
-		depth--
-		fj := frameJSON{Screen: f.screen}
-		for _, b := range f.set {
-			if b.value.kind == TypeSecret {
-				continue
-			}
-			if fj.Set == nil {
-				fj.Set = make(map[string]string, len(f.set))
-			}
-			fj.Set[b.name] = b.value.form()
+func (st State) MarshalJSON() ([]byte, error) { return st.AppendJSON(nil), nil }
+
+// AppendJSON appends what MarshalJSON returns.
+func (st State) AppendJSON(b []byte) []byte {
+	b = appendString(append(b, `{"version":`...), st.version)
+	b = append(st.top.appendWay(append(b, `,"way":[`...)), ']')
+	for _, count := range [...]struct {
+		name string
+		n    uint32
+	}{{`,"inputs":`, uint32(st.inputs)}, {`,"visits":`, st.visits}, {`,"wrong":`, uint32(st.wrong)}} {
+		if count.n != 0 {
+			b = strconv.AppendUint(append(b, count.name...), uint64(count.n), 10)
 		}
-		if f.list != nil {
-			fj.Rows, fj.First, fj.Next = f.list.rows, f.list.first, f.list.next
-		}
-		form.Way[depth] = fj
 	}
-	return json.Marshal(form)
+	if st.ended {
+		b = append(b, `,"ended":true`...)
+	}
+	return append(b, '}')
+}
+
+// appendWay appends the frames up to this one, the oldest first.
+func (f *frame) appendWay(b []byte) []byte {
+	if f == nil {
+		return b
+	}
+	if f.prev != nil {
+		b = append(f.prev.appendWay(b), ',')
+	}
+	b = appendString(append(b, `{"screen":`...), f.screen)
+	if set := f.kept(); len(set) > 0 {
+		for i, bound := range set {
+			if i == 0 {
+				b = append(b, `,"set":{`...)
+			} else {
+				b = append(b, ',')
+			}
+			b = append(appendString(b, bound.name), ':')
+			b = appendString(b, bound.value.form())
+		}
+		b = append(b, '}')
+	}
+	if f.list != nil && len(f.list.rows) > 0 {
+		for i, row := range f.list.rows {
+			if i == 0 {
+				b = append(b, `,"rows":[`...)
+			} else {
+				b = append(b, ',')
+			}
+			b = appendString(b, row)
+		}
+		b = append(b, ']')
+		if f.list.first != 0 {
+			b = strconv.AppendInt(append(b, `,"first":`...), int64(f.list.first), 10)
+		}
+		if f.list.next != 0 {
+			b = strconv.AppendInt(append(b, `,"next":`...), int64(f.list.next), 10)
+		}
+	}
+	return append(b, '}')
+}
+
+// kept returns what is stored of the bindings, by name.
+func (f *frame) kept() []binding {
+	secret := func(b binding) bool { return b.value.kind == TypeSecret }
+	byName := func(a, b binding) int { return strings.Compare(a.name, b.name) }
+	if slices.IsSortedFunc(f.set, byName) && !slices.ContainsFunc(f.set, secret) {
+		return f.set
+	}
+	set := slices.DeleteFunc(slices.Clone(f.set), secret)
+	slices.SortFunc(set, byName)
+	return set
+}
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string has no error
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // UnmarshalJSON restores a state. It checks the form alone; whether the state

@@ -235,3 +235,34 @@ func TestValues(t *testing.T) {
 		}
 	}
 }
+
+// The form is written by hand, and is what encoding/json would read back.
+func TestStateFormOfOddValues(t *testing.T) {
+	odd := "a\"b\\c\n\u2028✓<&>"
+	s := dial(t, airtime(t))
+	s.types("3")
+	s.turn = s.service.Step(s.turn.State, menus.Result("ok", "", nil, map[string][]map[string]menus.Value{
+		"purchases": {{"network": menus.Text(`"\<&>✓`)}}}), s.env)
+	form := s.turn.State.AppendJSON([]byte("x"))
+	if marshalled, err := json.Marshal(s.turn.State); err != nil || !json.Valid(form[1:]) || string(compacted(t, form[1:])) != string(marshalled) {
+		t.Errorf("appended %s\nmarshalled %s, %v", form, marshalled, err)
+	}
+	var st menus.State
+	quoted, _ := json.Marshal(odd)
+	if err := json.Unmarshal(fmt.Appendf(nil, `{"version":%s,"way":[{"screen":%[1]s,"set":{%[1]s:"t:x"},"rows":[%[1]s]}]}`, quoted), &st); err != nil {
+		t.Fatal(err)
+	}
+	if form := string(st.AppendJSON(nil)); strings.Count(form, string(quoted)) != 4 || form != string(restored(t, st).AppendJSON(nil)) {
+		t.Errorf("got %s, want %s in it four times", form, quoted)
+	}
+}
+
+// compacted is data as json.Marshal passes it on.
+func compacted(t *testing.T, data []byte) []byte {
+	t.Helper()
+	form, err := json.Marshal(json.RawMessage(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return form
+}

@@ -212,7 +212,7 @@ func (w walk) follow(st State, to target, set []binding) Turn {
 
 func (w walk) home(st State) Turn {
 	st.wrong = 0
-	st.top = &frame{screen: w.start.name}
+	st.top = w.Service.home
 	return w.arrive(st, w.start)
 }
 

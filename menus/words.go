@@ -106,7 +106,7 @@ func (b *builder) measure(sc *screen, src *screenSource) {
 	if len(sc.text) == 0 {
 		return
 	}
-	pg := page{note: sc.mistake, text: string(sc.text.appendWidest(nil)), lines: sc.lines}
+	pg := page{note: sc.mistake, text: sc.text.appendWidest(nil), lines: sc.lines}
 	if sc.kind == endKind {
 		pg.note = ""
 	}
@@ -118,6 +118,20 @@ func (b *builder) measure(sc *screen, src *screenSource) {
 	if sc.list != nil {
 		pg.more, pg.items = "", []string{sc.list.empty}
 		b.fits("screen "+quote(sc.name)+" with an empty list", src.text, &pg)
+	}
+}
+
+// prepare renders a screen once that looks the same for everyone.
+func (b *builder) prepare(sc *screen) {
+	if len(sc.text) != 1 || sc.text[0].name != "" || sc.list != nil {
+		return
+	}
+	pg := page{text: []byte(sc.text[0].literal), lines: sc.lines}
+	text, fits := pg.on(b.opt.Medium)
+	pg.note = sc.mistake
+	mistaken, both := pg.on(b.opt.Medium)
+	if fits && (both || sc.kind == endKind) {
+		sc.ready, sc.mistaken = text, mistaken
 	}
 }
 

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -23,7 +22,8 @@ type Config struct {
 	Tombstone   time.Duration // how long the key of an ended session is remembered; 60 s
 	MaxSessions int           // live sessions; further begins are told to try again; 100,000
 	MaxEffects  int           // actions and look-ups in flight; further ones fail at once; 1,000
-	MaxPending  int           // steps, and sessions, waiting to be written; beyond it the oldest steps and new sessions are dropped and counted; 100,000
+	MaxPending  int           // steps waiting to be written, and as many ended sessions; beyond it the oldest steps and the sessions are dropped and counted; 100,000
+	NoStepLog   bool          // steps are counted and not stored
 
 	NewID   func() int64                                            // time-ordered ids; required
 	Now     func() time.Time                                        // time.Now
@@ -35,9 +35,13 @@ type Config struct {
 // sending; later than that the gateway has given the dialogue up.
 const replyGrace = 3 * time.Second
 
-// repeatWindow is how long after a begin the same begin, with the same id and
-// not yet answered by the subscriber, is a repetition and not a new dialogue.
-const repeatWindow = 5 * time.Second
+// A begin that comes again before the subscriber has answered is a repetition
+// and not a new dialogue: for repeatWindow if it has the same id, and for
+// twinWindow if it has another one, because nobody dials twice so quickly.
+const (
+	repeatWindow = 5 * time.Second
+	twinWindow   = 500 * time.Millisecond
+)
 
 // The two sentences that need no service: nothing answers at this code, and
 // the engine cannot take the session.
@@ -46,7 +50,12 @@ const (
 	busyText      = "Error: Service temporarily unavailable. Please try again."
 )
 
-const shardCount = 64
+const (
+	shardCount    = 64
+	shardTombs    = 1 << 14 // tombstones of a shard: of many more sessions a minute the oldest are forgotten sooner
+	sweepTicks    = 16      // a sweep is spread over so many parts of a second
+	shardsPerTick = shardCount / sweepTicks
+)
 
 // Engine holds the live sessions. Make one with New, feed it with Handle, and
 // run it with Run. Safe for concurrent use.
@@ -55,12 +64,12 @@ type Engine struct {
 	services Services
 	desk     Desk
 	wallet   Wallet
-	writer   *writer
 	store    Store
 	log      *slog.Logger
 
 	seed   maphash.Seed
 	shards [shardCount]shard
+	w      writer
 
 	live     atomic.Int64
 	swept    atomic.Int64 // unix nanoseconds of the last complete sweep, by Config.Now
@@ -75,19 +84,46 @@ type subscriber struct{ smsc, msisdn string }
 type shard struct {
 	mu      sync.Mutex
 	live    map[subscriber]*dialogue
-	tombs   map[Key]time.Time
-	looking map[Key]bool // being looked up in the store; true once the dialogue was released meanwhile
+	waiting []*dialogue          // to be written, in no order
+	tombs   recent               // keys of ended sessions
+	turned  time.Time            // when tombs began their period
+	looking map[Key]bool         // being looked up in the store; true once the dialogue was released meanwhile
+	pushes  map[subscriber]*push // not yet accepted by the SMSC
 }
 
-// dialogue is one live session. All fields are guarded by its shard's lock.
+// dialogue is one session in memory. id, begun and the parts of the key that
+// name the subscriber never change; the rest is guarded by the shard's lock.
 type dialogue struct {
-	rec      Record
-	service  *menus.Service
-	replier  Replier
-	medium   menus.Medium
+	id      int64
+	key     Key
+	twin    string // if set, another id of the same dialling: the one that is answered stays
+	code    string
+	service *menus.Service
+	state   menus.State
+	started time.Time
+	last    time.Time
+	replier Replier
+	medium  menus.Medium
+	final   *Record // if set, the session has ended like this
+	steps   int32
+	slot    int32 // place in shard.waiting, from 1; 0 if it does not wait
+	heard   Heard
+
+	begun    bool // in this process
+	pushed   bool // by Push
 	busy     bool // an effect is in flight: no screen has been shown since the last input
 	resumed  bool // it came from the store, where an earlier process may have begun its purchase
 	checking bool // the store is being asked whether the session went on elsewhere
+	lost     bool // it ended when there was no room to keep it until it is written
+}
+
+// record is the session as it is now.
+func (d *dialogue) record() Record {
+	if d.final != nil {
+		return *d.final
+	}
+	return Record{ID: d.id, Key: d.key, Code: d.code, Service: d.service.Name(), Version: d.service.Version(), State: d.state,
+		Steps: int(d.steps), Heard: d.heard, Started: d.started, Last: d.last}
 }
 
 // New makes an engine over its parts.
@@ -126,35 +162,45 @@ func New(cfg Config, services Services, desk Desk, wallet Wallet, store Store) *
 	}
 	e.counts.ended = make([]atomic.Int64, len(Reasons))
 	e.swept.Store(cfg.Now().UnixNano())
-	e.writer = newWriter(cfg, store, wallet, &e.counts)
+	e.w = writer{hint: make(chan struct{}, 1), known: recent{max: knownMax}, stored: cfg.Now()}
 	for i := range e.shards {
 		e.shards[i].live = make(map[subscriber]*dialogue)
-		e.shards[i].tombs = make(map[Key]time.Time)
+		e.shards[i].tombs.max = shardTombs
 		e.shards[i].looking = make(map[Key]bool)
+		e.shards[i].pushes = make(map[subscriber]*push)
 	}
 	return e
 }
 
-func (e *Engine) shard(k Key) *shard {
-	var h maphash.Hash
-	h.SetSeed(e.seed)
-	h.WriteString(k.SMSC)
-	h.WriteString(k.MSISDN)
-	return &e.shards[h.Sum64()%shardCount]
+func (e *Engine) shard(msisdn string) *shard {
+	return &e.shards[maphash.String(e.seed, msisdn)%shardCount]
 }
+
+// tomb is what a shard remembers of an ended session.
+func (e *Engine) tomb(k Key) uint64 { return maphash.Comparable(e.seed, k) }
 
 func (k Key) subscriber() subscriber { return subscriber{k.SMSC, k.MSISDN} }
 
+// nameless is the key of the same subscriber's dialogue whose id is not known.
+func (k Key) nameless() Key {
+	k.ID = ""
+	return k
+}
+
 // Handle takes one event. It never blocks on anything but the subscriber's
-// shard, and may be called from any goroutine; events of one dialogue must come
-// in their order.
+// shard, and may be called from any goroutine. Events of one dialogue that come
+// from several goroutines are taken one after the other, in any order.
 func (e *Engine) Handle(ev Event) {
+	if ev.Key.MSISDN == "" {
+		e.identify(ev)
+		return
+	}
 	at := e.cfg.Now()
-	sh := e.shard(ev.Key)
+	sh := e.shard(ev.Key.MSISDN)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d := sh.live[ev.Key.subscriber()]
-	if d != nil && d.rec.Key.ID != ev.Key.ID && ev.Kind != Begin {
+	if d != nil && ev.Kind != Begin && !sh.adopts(d, ev.Key.ID) {
 		d = nil // the live dialogue is another one
 	}
 	defer e.guard(sh, d)
@@ -164,18 +210,51 @@ func (e *Engine) Handle(ev Event) {
 	case Input:
 		e.input(sh, d, ev, at)
 	case Release:
-		if d == nil {
+		switch {
+		case d == nil:
 			e.release(sh, ev.Key, at)
-			return
+		case !e.leaves(sh, d, ev.Key):
+			e.end(sh, d, Released, at)
 		}
-		e.end(sh, d, Released, at)
 	case Refused:
 		e.counts.refused.Add(1)
-		if d != nil && ev.Gone {
-			e.log.Info("reply refused", "session", d.rec.ID, "err", ev.Err)
+		if p := sh.pushes[ev.Key.subscriber()]; p != nil && ev.Key.ID == "" {
+			sh.resolve(p, &PushRefusedError{ev.Err})
+		}
+		if d != nil && ev.Gone && !e.leaves(sh, d, ev.Key) {
+			e.log.Debug("reply refused", "session", d.id, "err", ev.Err)
 			e.end(sh, d, Undeliverable, at)
 		}
+	case Opened:
+		if p := sh.pushes[ev.Key.subscriber()]; p != nil {
+			sh.resolve(p, nil)
+		}
 	}
+}
+
+// adopts says whether an event with that id is of the live dialogue d. A pushed
+// one takes the first id that it hears. The shard is locked.
+func (sh *shard) adopts(d *dialogue, id string) bool {
+	if d.pushed && d.key.ID == "" && id != "" {
+		d.key.ID = id
+		sh.wait(d)
+	}
+	return id == d.key.ID || id == d.twin && id != ""
+}
+
+// leaves says whether the dialogue goes on under its other id when the one of
+// key has ended. The shard is locked.
+func (e *Engine) leaves(sh *shard, d *dialogue, key Key) bool {
+	if d.twin == "" {
+		return false
+	}
+	if key.ID == d.key.ID {
+		d.key.ID = d.twin
+		sh.wait(d)
+	}
+	d.twin = ""
+	sh.tombs.add(e.tomb(key))
+	return true
 }
 
 // guard ends the one dialogue whose step panicked. It must be deferred while
@@ -186,23 +265,29 @@ func (e *Engine) guard(sh *shard, d *dialogue) {
 		return
 	}
 	e.log.Error("panic in a session", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if d != nil && sh.live[d.rec.Key.subscriber()] == d {
+	if d != nil && sh.live[d.key.subscriber()] == d {
 		e.say(d, busyText, true, e.cfg.Now())
 		e.end(sh, d, InternalError, e.cfg.Now())
 	}
 }
 
 func (e *Engine) begin(sh *shard, old *dialogue, ev Event, at time.Time) {
-	if old != nil && old.rec.Key.ID == ev.Key.ID && old.rec.Code == ev.Text &&
-		old.rec.Steps <= 1 && at.Sub(old.rec.Started) < repeatWindow {
-		e.counts.repeated.Add(1)
-		return
+	if old != nil && !old.pushed && old.code == ev.Text && old.steps <= 1 {
+		since := at.Sub(old.started)
+		if old.key.ID == ev.Key.ID && since < repeatWindow {
+			e.counts.repeated.Add(1)
+			return
+		}
+		if old.key.ID != ev.Key.ID && since < twinWindow {
+			e.join(sh, old, ev, at)
+			return
+		}
 	}
 	if old != nil {
 		e.end(sh, old, Replaced, at)
 	}
 	deadline := at.Add(e.cfg.Budget + replyGrace)
-	if e.draining.Load() || e.live.Load() >= int64(e.cfg.MaxSessions) {
+	if e.full() {
 		e.counts.overload.Add(1)
 		e.reply(ev.Replier, busyText, true, deadline)
 		return
@@ -216,32 +301,90 @@ func (e *Engine) begin(sh *shard, old *dialogue, ev Event, at time.Time) {
 		e.reply(ev.Replier, noServiceText, true, deadline)
 		return
 	}
-	d := &dialogue{
-		rec: Record{ID: e.cfg.NewID(), Key: ev.Key, Code: ev.Text, Service: service.Name(), Version: service.Version(),
-			Started: at, Last: at},
-		service: service, replier: ev.Replier, medium: ev.Medium,
+	d := &dialogue{id: e.cfg.NewID(), key: ev.Key, code: ev.Text, service: service, started: at, last: at,
+		replier: ev.Replier, medium: ev.Medium, begun: true}
+	d.heard.hear(ev)
+	e.start(sh, d, at)
+}
+
+// full says whether there is no room for another session.
+func (e *Engine) full() bool {
+	return e.draining.Load() || e.live.Load() >= int64(e.cfg.MaxSessions)
+}
+
+// Admit says whether a begin would find room, and counts one that would not. A
+// subscriber who has a live session is always let in: a repeated begin needs no
+// room, and a new one replaces it. Safe for concurrent use.
+func (e *Engine) Admit(key Key) bool {
+	if !e.full() && e.flights.inFlight() < e.cfg.MaxEffects {
+		return true
 	}
-	d.rec.Heard.hear(ev)
+	sh := e.shard(key.MSISDN)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.live[key.subscriber()] != nil && !e.draining.Load() {
+		return true
+	}
+	e.counts.overload.Add(1)
+	return false
+}
+
+// start begins a session. The shard is locked.
+func (e *Engine) start(sh *shard, d *dialogue, at time.Time) {
 	e.install(sh, d)
 	e.counts.begun.Add(1)
 	defer e.guard(sh, d)
-	e.log.Info("session begins", "session", d.rec.ID, "smsc", ev.Key.SMSC, "msisdn", mask(ev.Key.MSISDN), "service", service.Name())
-	e.writer.open(ev.Key.MSISDN)
+	e.note("session begins", d)
 	e.step(sh, d, menus.Start(), "", at)
+}
+
+// join takes a begin that comes again under another id, over another bind
+// perhaps. Which of the two the network will go on with nobody knows: both are
+// shown the first screen, and the one that is answered stays. So the subscriber
+// is neither left without a screen nor in front of a dead one. The shard is
+// locked.
+func (e *Engine) join(sh *shard, d *dialogue, ev Event, at time.Time) {
+	e.counts.repeated.Add(1)
+	d.twin, d.key.ID = d.key.ID, ev.Key.ID
+	d.replier, d.medium, d.heard = ev.Replier, ev.Medium, Heard{}
+	d.heard.hear(ev)
+	sh.tombs.remove(e.tomb(d.key))
+	sh.wait(d)
+	if d.busy {
+		return // its result is the first screen
+	}
+	turn := d.service.Step(menus.State{}, menus.Start(), menus.Env{Caller: d.key.MSISDN, Medium: d.medium})
+	if err := e.say(d, turn.Text, turn.End, at); err != nil {
+		e.leaves(sh, d, d.key)
+	}
 }
 
 func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 	if d == nil {
-		if _, ended := sh.tombs[ev.Key]; ended {
+		// A dialogue that was only told something, or ended before its id was
+		// known, left a tombstone without an id.
+		if sh.tombs.has(e.tomb(ev.Key)) || sh.tombs.has(e.tomb(ev.Key.nameless())) {
 			e.counts.late.Add(1)
 			return
 		}
 		e.resume(sh, ev, at)
 		return
 	}
-	if d.busy || d.rec.Heard.repeats(ev) {
+	if d.busy || d.heard.repeats(ev) {
 		e.counts.repeated.Add(1)
 		return
+	}
+	if d.pushed {
+		if p := sh.pushes[ev.Key.subscriber()]; p != nil {
+			sh.resolve(p, nil) // who answers has seen the screen
+		}
+	}
+	if d.twin != "" {
+		other := ev.Key
+		if other.ID = d.twin; ev.Key.ID == d.twin {
+			other.ID = d.key.ID
+		}
+		e.leaves(sh, d, other)
 	}
 	e.answer(sh, d, ev, at)
 }
@@ -249,14 +392,15 @@ func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 // answer takes an input that is not a repetition. The shard is locked.
 func (e *Engine) answer(sh *shard, d *dialogue, ev Event, at time.Time) {
 	d.replier, d.medium = ev.Replier, ev.Medium
-	d.rec.Heard.hear(ev)
+	d.heard.hear(ev)
 	e.step(sh, d, menus.Answer(ev.Text), ev.Text, at)
 }
 
 // install makes d the live session of its subscriber. The shard is locked.
 func (e *Engine) install(sh *shard, d *dialogue) {
-	delete(sh.tombs, d.rec.Key)
-	sh.live[d.rec.Key.subscriber()] = d
+	sh.tombs.remove(e.tomb(d.key))
+	sh.tombs.remove(e.tomb(d.key.nameless()))
+	sh.live[d.key.subscriber()] = d
 	e.live.Add(1)
 }
 
@@ -265,30 +409,39 @@ func (e *Engine) install(sh *shard, d *dialogue) {
 // subscriber did something, which the time to the screen counts from. The shard
 // is locked.
 func (e *Engine) step(sh *shard, d *dialogue, in menus.Input, typed string, at time.Time) {
-	from := d.rec.State.Screen()
-	turn := d.service.Step(d.rec.State, in, menus.Env{Caller: d.rec.Key.MSISDN, Medium: d.medium})
-	d.rec.State = turn.State
-	d.rec.Steps++
-	now := e.cfg.Now()
-	d.rec.Last, d.rec.Heard.Acting = now, turn.Effect != nil
-	if turn.Secret && typed != "" {
-		typed = "****"
+	from := d.state.Screen()
+	turn := d.service.Step(d.state, in, menus.Env{Caller: d.key.MSISDN, Medium: d.medium})
+	d.state, d.heard.Acting = turn.State, turn.Effect != nil
+	d.steps++
+	var err error
+	if turn.Effect == nil {
+		err = e.say(d, turn.Text, turn.End, at)
 	}
-	e.writer.step(d.rec, Step{Session: d.rec.ID, N: d.rec.Steps, At: now, Screen: from, Input: typed,
-		Shown: turn.State.Screen(), Took: now.Sub(at)})
+	now := e.cfg.Now()
+	took := now.Sub(at)
+	d.last = now
+	sh.wait(d)
 	e.counts.steps.Add(1)
+	if !e.cfg.NoStepLog {
+		if turn.Secret && typed != "" {
+			typed = "****"
+		}
+		e.logStep(Step{Session: d.id, N: int(d.steps), At: now, Screen: from, Input: typed, Shown: turn.State.Screen(), Took: took})
+	}
 	if turn.Effect != nil {
 		d.busy = true
 		e.perform(sh, d, *turn.Effect, at)
 		return
 	}
-	err := e.say(d, turn.Text, turn.End, at)
-	e.cfg.Observe("", "", e.cfg.Now().Sub(at))
+	e.cfg.Observe("", "", took)
 	switch {
 	case err != nil && e.draining.Load():
 		e.forget(sh, d) // the links are closing; the next start goes on with it
 	case err != nil:
-		e.log.Warn("screen not sent", "session", d.rec.ID, "screen", turn.State.Screen(), "err", err)
+		e.log.Warn("screen not sent", "session", d.id, "screen", turn.State.Screen(), "err", err)
+		if p := sh.pushes[d.key.subscriber()]; p != nil && d.pushed {
+			sh.resolve(p, &PushRefusedError{err})
+		}
 		e.end(sh, d, Undeliverable, now)
 	case turn.End:
 		e.end(sh, d, Reason(turn.EndReason), now)
@@ -312,13 +465,23 @@ func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
 	if !e.forget(sh, d) {
 		return
 	}
-	sh.tombs[d.rec.Key] = at
-	e.record(d.rec, reason, at)
+	sh.tombs.add(e.tomb(d.key))
+	if d.twin != "" {
+		other := d.key
+		other.ID = d.twin
+		sh.tombs.add(e.tomb(other))
+	}
+	if p := sh.pushes[d.key.subscriber()]; p != nil && d.pushed && reason != Completed {
+		sh.resolve(p, &PushRefusedError{fmt.Errorf("session ended: %s", reason)})
+	}
+	d.replier, d.medium = nil, nil // the link's event is not kept until the record is written
+	e.record(sh, d, d.record(), reason, at)
 }
 
-// forget takes a session out of memory, as it is stored. The shard is locked.
+// forget takes a session out of memory, as it will be stored. The shard is
+// locked.
 func (e *Engine) forget(sh *shard, d *dialogue) bool {
-	sub := d.rec.Key.subscriber()
+	sub := d.key.subscriber()
 	if sh.live[sub] != d {
 		return false
 	}
@@ -327,18 +490,33 @@ func (e *Engine) forget(sh *shard, d *dialogue) bool {
 	return true
 }
 
-// record writes down that a session has ended.
-func (e *Engine) record(rec Record, reason Reason, at time.Time) {
+// record writes down that a session has ended. The shard is locked.
+func (e *Engine) record(sh *shard, d *dialogue, rec Record, reason Reason, at time.Time) {
 	e.counts.end(reason)
 	rec.Ended, rec.Reason = at, reason
-	e.writer.record(rec)
-	e.log.Info("session ends", "session", rec.ID, "reason", string(reason), "steps", rec.Steps, "ms", at.Sub(rec.Started).Milliseconds())
+	e.finish(sh, d, rec)
+	e.note("session ends", d)
+}
+
+// recordStored does so for a session that is not in memory. The shard is locked.
+func (e *Engine) recordStored(sh *shard, rec Record, reason Reason, at time.Time) {
+	e.record(sh, &dialogue{id: rec.ID, key: rec.Key}, rec, reason, at)
+}
+
+// note logs what became of a session, if that is wanted.
+func (e *Engine) note(what string, d *dialogue) {
+	if !e.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	rec := d.record()
+	e.log.Debug(what, "session", rec.ID, "smsc", rec.Key.SMSC, "msisdn", mask(rec.Key.MSISDN), "service", rec.Service,
+		"screen", rec.State.Screen(), "steps", rec.Steps, "reason", string(rec.Reason))
 }
 
 // perform carries an effect out in the background and steps the session with
 // its result, if the session is still there then. The shard is locked.
 func (e *Engine) perform(sh *shard, d *dialogue, eff menus.Effect, at time.Time) {
-	caller := caller{session: d.rec.ID, msisdn: d.rec.Key.MSISDN}
+	caller := caller{session: d.id, msisdn: d.key.MSISDN}
 	ok := e.flights.fly(func() {
 		began := e.cfg.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
@@ -347,7 +525,7 @@ func (e *Engine) perform(sh *shard, d *dialogue, eff menus.Effect, at time.Time)
 		e.cfg.Observe(eff.Action, outcome, e.cfg.Now().Sub(began))
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if sh.live[d.rec.Key.subscriber()] != d {
+		if sh.live[d.key.subscriber()] != d {
 			return // hung up meanwhile: the purchase has its own life
 		}
 		defer e.guard(sh, d)
@@ -365,219 +543,62 @@ func (e *Engine) perform(sh *shard, d *dialogue, eff menus.Effect, at time.Time)
 	}
 }
 
-// resume looks in the store for a session that this process does not hold, and
-// goes on with it. Meanwhile its key is in sh.looking, so that a repeated input
-// is not taken twice. The shard is locked.
-func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
-	if _, looking := sh.looking[ev.Key]; looking {
-		e.counts.repeated.Add(1)
-		return
-	}
-	deadline := at.Add(e.cfg.Budget + replyGrace)
-	if e.draining.Load() || e.live.Load() >= int64(e.cfg.MaxSessions) || !e.look(sh, ev.Key, func(rec Record, service *menus.Service, reason Reason, released bool) {
-		if released {
-			sh.tombs[ev.Key] = at
-			if rec.ID != 0 {
-				e.record(rec, Released, at)
-			}
-			return
-		}
-		live := sh.live[ev.Key.subscriber()]
-		switch {
-		case live != nil && (rec.ID == 0 || live.rec.Started.After(rec.Started)):
-			e.counts.late.Add(1) // the subscriber has moved on
-			return
-		case live != nil:
-			e.end(sh, live, Replaced, at)
-		}
-		if reason == "" && rec.Heard.repeats(ev) && !rec.Heard.Acting {
-			// Its screen was on the way when the process died, and is not
-			// known any more. An action would be performed under its old key.
-			e.counts.repeated.Add(1)
-			reason = Expired
-		}
-		if reason != "" {
-			e.reply(ev.Replier, e.farewell(service, ev), true, deadline)
-			sh.tombs[ev.Key] = at
-			if rec.ID != 0 {
-				e.record(rec, reason, at)
-			} else {
-				e.counts.end(reason)
-			}
-			return
-		}
-		d := &dialogue{rec: rec, service: service, resumed: true}
-		e.install(sh, d)
-		e.counts.resumed.Add(1)
-		defer e.guard(sh, d)
-		e.log.Info("session resumes", "session", rec.ID, "smsc", ev.Key.SMSC, "msisdn", mask(ev.Key.MSISDN), "screen", rec.State.Screen())
-		e.answer(sh, d, ev, at)
-	}) {
-		e.counts.overload.Add(1)
-		e.reply(ev.Replier, busyText, true, deadline)
-	}
-}
-
-// release ends the stored session of a dialogue that this process does not
-// hold, so that it does not stay open for ever. The shard is locked.
-func (e *Engine) release(sh *shard, key Key, at time.Time) {
-	_, ended := sh.tombs[key]
-	if _, looking := sh.looking[key]; looking {
-		sh.looking[key] = true
-		return
-	}
-	if ended || e.draining.Load() || !e.look(sh, key, func(rec Record, _ *menus.Service, _ Reason, _ bool) {
-		if rec.ID == 0 {
-			e.counts.late.Add(1)
-			return
-		}
-		e.record(rec, Released, at)
-	}) {
-		e.counts.late.Add(1)
-	}
-}
-
-// farewell is what is said to a dialogue that cannot go on.
-func (e *Engine) farewell(service *menus.Service, ev Event) string {
-	if service == nil {
-		service, _ = e.services.Match(ev.Code)
-	}
-	if service == nil {
-		return busyText
-	}
-	return service.Text("expired")
-}
-
-// look finds the stored session of a key in the background and gives it to
-// found, with the shard locked: the session (ID 0 if there is none), its
-// service, why it cannot go on ("" if it can), and whether the dialogue was
-// released meanwhile. It reports whether there was room for it.
-func (e *Engine) look(sh *shard, key Key, found func(Record, *menus.Service, Reason, bool)) bool {
-	ok := e.flights.fly(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
-		defer cancel()
-		rec, service, reason := e.find(ctx, key)
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		released := sh.looking[key]
-		delete(sh.looking, key)
-		found(rec, service, reason, released)
-	})
-	if ok {
-		sh.looking[key] = false
-	}
-	return ok
-}
-
-// find gives the stored session of key, and if it cannot go on the reason why.
-func (e *Engine) find(ctx context.Context, key Key) (rec Record, service *menus.Service, reason Reason) {
-	defer func() {
-		if p := recover(); p != nil {
-			e.log.Error("panic in a look-up", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			rec, service, reason = Record{}, nil, InternalError
-		}
-	}()
-	rec, err := e.store.Load(ctx, key)
-	if errors.Is(err, ErrNotFound) {
-		return Record{}, nil, Expired
-	}
-	if err == nil {
-		service, err = e.services.Find(ctx, rec.Service, rec.Version)
-		if errors.Is(err, ErrNotFound) {
-			return rec, nil, VersionMissing
-		}
-	}
-	if err != nil {
-		e.log.Error("session look-up", "smsc", key.SMSC, "msisdn", mask(key.MSISDN), "err", err)
-		return rec, nil, InternalError
-	}
-	if now := e.cfg.Now(); now.Sub(rec.Last) > e.cfg.Idle || now.Sub(rec.Started) > e.cfg.MaxLength {
-		return rec, service, Expired
-	}
-	return rec, service, ""
-}
-
 // Sweep ends the sessions that are idle or too old at the given time, and
-// forgets old tombstones. Run calls it every second.
+// forgets old tombstones. Run does so every second, a part at a time.
 func (e *Engine) Sweep(at time.Time) {
 	for i := range e.shards {
-		sh := &e.shards[i]
-		sh.mu.Lock()
-		for _, d := range sh.live {
-			switch {
-			case d.busy || d.checking: // its action's result comes within the budget
-			case at.Sub(d.rec.Started) > e.cfg.MaxLength:
-				e.expire(sh, d, MaxLength, at)
-			case at.Sub(d.rec.Last) > e.cfg.Idle:
-				e.expire(sh, d, IdleTimeout, at)
-			}
-		}
-		for key, since := range sh.tombs {
-			if at.Sub(since) > e.cfg.Tombstone {
-				delete(sh.tombs, key)
-			}
-		}
-		sh.mu.Unlock()
+		e.sweep(&e.shards[i], at)
 	}
 	e.swept.Store(at.UnixNano())
 }
 
-// expire ends a session whose time is over, unless the store knows that it went
-// on in another process: then that one speaks to the subscriber. Without room
-// to ask, the next sweep does. The shard is locked.
-func (e *Engine) expire(sh *shard, d *dialogue, reason Reason, at time.Time) {
-	rec := d.rec
-	d.checking = e.flights.fly(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
-		defer cancel()
-		stored, err := e.store.Load(ctx, rec.Key)
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		d.checking = false
-		if sh.live[rec.Key.subscriber()] != d || d.rec.Steps != rec.Steps {
-			return
+func (e *Engine) sweep(sh *shard, at time.Time) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, d := range sh.live {
+		switch {
+		case d.busy || d.checking: // its action's result comes within the budget
+		case at.Sub(d.started) > e.cfg.MaxLength:
+			e.expire(sh, d, MaxLength, at)
+		case at.Sub(d.last) > e.cfg.Idle:
+			e.expire(sh, d, IdleTimeout, at)
 		}
-		defer e.guard(sh, d)
-		if err == nil && stored.ID == rec.ID && stored.Steps > rec.Steps {
-			e.forget(sh, d)
-			return
-		}
-		e.say(d, d.service.Text("expired"), true, at)
-		e.end(sh, d, reason, at)
-	})
+	}
+	if at.Sub(sh.turned) > e.cfg.Tombstone {
+		sh.turned = at
+		sh.tombs.turn()
+	}
 }
 
 // Swept is when the last complete sweep was: a time long ago means that the
 // engine is stuck.
 func (e *Engine) Swept() time.Time { return time.Unix(0, e.swept.Load()) }
 
-// sweepEvery and flushEvery are how often Run looks for idle sessions and
-// writes behind.
-var (
-	sweepEvery = time.Second
-	flushEvery = 100 * time.Millisecond
-)
-
 // Run sweeps and writes behind until ctx is done. What is not written then is
 // written by Flush. A store that hangs holds up the writing and not the sweep.
 func (e *Engine) Run(ctx context.Context) error {
 	var writing sync.WaitGroup
 	defer writing.Wait()
-	writing.Go(func() { e.writer.run(ctx) })
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
-	for {
+	writing.Go(func() { e.writeBehind(ctx) })
+	tick := time.NewTicker(time.Second / sweepTicks)
+	defer tick.Stop()
+	for next := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-sweep.C:
-			e.Sweep(e.cfg.Now())
+		case <-tick.C:
+		}
+		at := e.cfg.Now()
+		for range shardsPerTick {
+			e.sweep(&e.shards[next], at)
+			next++
+		}
+		if next == shardCount {
+			next = 0
+			e.swept.Store(at.UnixNano())
 		}
 	}
 }
-
-// Flush writes everything that waits to be written.
-func (e *Engine) Flush(ctx context.Context) error { return e.writer.flush(ctx) }
 
 // Drain takes no new sessions any more and waits until nothing is in flight, or
 // ctx ends. Live sessions are served on for as long as the links are up, so that

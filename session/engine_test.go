@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,16 +180,18 @@ type wallet struct {
 	opened map[string]int
 }
 
-func (w *wallet) Open(_ context.Context, msisdn string) error {
+func (w *wallet) Open(_ context.Context, msisdns []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if msisdn == oddNumber {
+	if slices.Contains(msisdns, oddNumber) {
 		return session.ErrInvalid
 	}
 	if w.opened == nil {
 		w.opened = make(map[string]int)
 	}
-	w.opened[msisdn]++
+	for _, msisdn := range msisdns {
+		w.opened[msisdn]++
+	}
 	return nil
 }
 func (w *wallet) Balance(context.Context, string) (int64, error) { return 150050, nil }
@@ -245,8 +248,9 @@ func (m *memory) Load(_ context.Context, key session.Key) (session.Record, error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.loads++
-	for id, r := range m.records {
-		if r.Key == key && r.Ended.IsZero() {
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(m.records))) {
+		r := m.records[id]
+		if (r.Key == key || key.MSISDN == "" && r.Key.SMSC == key.SMSC && r.Key.ID == key.ID) && r.Ended.IsZero() {
 			r.State = menus.State{}
 			return r, json.Unmarshal(m.states[id], &r.State)
 		}
@@ -398,6 +402,7 @@ func TestBeginAgainReplacesAndRepetitionDoesNot(t *testing.T) {
 	if s := r.engine.Stats(); s.Repeated != 1 || s.Begun != 1 {
 		t.Fatalf("after the same begin: %+v", s)
 	}
+	r.clock.Add(1)
 	q := r.dial(key("2"))
 	r.ended(session.Replaced, 1)
 	r.send(session.Input, key("1"), "1", p)

@@ -21,14 +21,16 @@ const (
 	// Refused: the SMSC did not take a reply of ours; Event.Gone says whether
 	// the dialogue is known to be over.
 	Refused
+	// Opened: the SMSC took the first screen of a dialogue that Push began.
+	Opened
 )
 
 // Key names a dialogue: no part of it alone is enough, because SMSCs hand out
 // equal ids to different subscribers.
 type Key struct {
 	SMSC   string // configured name of the SMSC
-	MSISDN string // E.164 digits without plus
-	ID     string // the SMSC's session id, "" where the dialect has none
+	MSISDN string // E.164 digits without plus; "" in an event that tells the ID alone
+	ID     string // the SMSC's session id, "" where the dialect has none or does not tell it yet
 }
 
 // A Replier shows text to the subscriber of one dialogue and, if end is set,
@@ -48,6 +50,10 @@ type Event struct {
 	Replier Replier      // how to answer; kept until the session ends
 	Gone    bool         // Refused: the dialogue is over
 	Err     error        // Refused: why
+
+	// Identify, if set, is told whom an event without an MSISDN belongs to,
+	// before the event is taken. It must not call the Engine.
+	Identify func(msisdn string)
 
 	// Counter, if HasCounter, is what the gateway repeats of our last reply:
 	// the same one again is the same answer again. A gateway that has never
@@ -97,7 +103,7 @@ type Record struct {
 	Service string
 	Version string
 	State   menus.State
-	Steps   int // grows by one a step; an older record never overwrites a newer one
+	Steps   int // grows by one a step; an older record never overwrites a newer one. The key's ID may change on the way
 	Heard   Heard
 	Started time.Time
 	Last    time.Time
@@ -139,9 +145,11 @@ type Step struct {
 
 // Store keeps sessions behind the memory. Safe for concurrent use.
 type Store interface {
-	// Save writes a batch in one transaction; the same batch twice is harmless.
+	// Save writes a batch; the same batch twice is harmless, also when the first
+	// time only a part of it was written. It does not keep the slices.
 	Save(ctx context.Context, records []Record, steps []Step) error
-	// Load gives the newest open session of a key, or ErrNotFound.
+	// Load gives the newest open session of a key, or ErrNotFound. A key without
+	// an MSISDN stands for every subscriber's.
 	Load(ctx context.Context, key Key) (Record, error)
 }
 
@@ -189,8 +197,8 @@ type Desk interface {
 
 // Wallet is a subscriber's money. Safe for concurrent use.
 type Wallet interface {
-	// Open gives a subscriber an empty wallet, once.
-	Open(ctx context.Context, msisdn string) error
+	// Open gives an empty wallet to those subscribers who have none.
+	Open(ctx context.Context, msisdns []string) error
 	// Balance is what can be spent, in kobo.
 	Balance(ctx context.Context, msisdn string) (int64, error)
 	// History gives the last purchases, newest first.

@@ -1,234 +1,369 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"log/slog"
+	"hash/maphash"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	flushAt     = 512              // how many waiting steps cause a write before the next tick
-	batchSteps  = 2000             // rows of one transaction: the money's transactions wait behind it
+	batchRows   = 2000             // rows given to the Store at once
 	saveTimeout = 10 * time.Second // for one batch; a store that hangs is as good as away
+	knownMax    = 100_000          // subscribers remembered as having a wallet, at least
 )
 
-// writer collects what is to be stored and writes it in batches. Its methods
-// may be called from any goroutine.
-type writer struct {
-	store  Store
-	wallet Wallet
-	log    *slog.Logger
-	now    func() time.Time
-	max    int
-	counts *counts
-	full   chan struct{} // a hint that flushAt is reached
+// A write comes no sooner than writeShare times what the last one took, so that
+// it keeps little of the subscribers' time from them, but not so late that a
+// session is stored more than maxBehind after its step. Only a store that takes
+// longer than that makes it so.
+const (
+	minPause   = 100 * time.Millisecond
+	maxBehind  = time.Second
+	writeShare = 20
+)
 
-	flushing sync.Mutex // one write at a time, so that batches keep their order
+// writer is what the Engine needs to write behind.
+type writer struct {
+	ghosts atomic.Int64  // sessions that have ended and are kept only to be written
+	hint   chan struct{} // there are many steps
+
+	flushing sync.Mutex // one write at a time; it guards what follows
+	taken    []*dialogue
+	records  []Record
+	known    recent // subscribers who have a wallet
+	slow     bool
 
 	mu      sync.Mutex
-	records map[int64]Record    // newest of each session
-	steps   []Step              // oldest first
-	opens   map[string]struct{} // subscribers whose first dial this may be
-	retryAt time.Time           // after a failed write
+	steps   []Step    // oldest first
+	spare   []Step    // empty, for the steps while those are written
+	stored  time.Time // what was so then is stored
+	retryAt time.Time // after a failed write
 	backoff time.Duration
 }
 
-func newWriter(cfg Config, store Store, wallet Wallet, c *counts) *writer {
-	return &writer{store: store, wallet: wallet, log: cfg.Log, now: cfg.Now, max: cfg.MaxPending, counts: c,
-		full: make(chan struct{}, 1), records: make(map[int64]Record), opens: make(map[string]struct{})}
-}
-
-func (w *writer) open(msisdn string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.opens) < w.max {
-		w.opens[msisdn] = struct{}{}
+// wait notes that d is to be written. The shard is locked.
+func (sh *shard) wait(d *dialogue) {
+	if d.slot == 0 && !d.lost {
+		sh.waiting = append(sh.waiting, d)
+		d.slot = int32(len(sh.waiting))
 	}
 }
 
-func (w *writer) record(r Record) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.put(r)
+// unwait takes that back. The shard is locked.
+func (sh *shard) unwait(d *dialogue) {
+	if d.slot == 0 {
+		return
+	}
+	last := len(sh.waiting) - 1
+	moved := sh.waiting[last]
+	sh.waiting[d.slot-1], moved.slot = moved, d.slot
+	sh.waiting[last] = nil
+	sh.waiting = sh.waiting[:last]
+	d.slot = 0
 }
 
-func (w *writer) step(r Record, s Step) {
-	w.mu.Lock()
-	w.put(r)
-	w.steps = append(w.steps, s)
-	w.trim()
-	n := len(w.steps)
-	w.mu.Unlock()
-	if n >= flushAt {
+// finish keeps the last record of a session until it is written, if there is
+// room for one more. The shard is locked.
+func (e *Engine) finish(sh *shard, d *dialogue, rec Record) {
+	d.final = &rec
+	if e.w.ghosts.Add(1) > int64(e.cfg.MaxPending) {
+		e.w.ghosts.Add(-1)
+		e.counts.droppedRecords.Add(1)
+		sh.unwait(d)
+		d.lost = true
+		return
+	}
+	sh.wait(d)
+}
+
+// logStep keeps a step for the step log.
+func (e *Engine) logStep(s Step) {
+	e.w.mu.Lock()
+	e.w.steps = append(e.w.steps, s)
+	e.trim()
+	n := len(e.w.steps)
+	e.w.mu.Unlock()
+	if n == e.cfg.MaxPending/2 {
 		select {
-		case w.full <- struct{}{}:
+		case e.w.hint <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// put keeps a record, if there is room for one more session. Call with w.mu.
-func (w *writer) put(r Record) {
-	if _, known := w.records[r.ID]; !known && len(w.records) >= w.max {
-		w.counts.droppedRecords.Add(1)
-		return
-	}
-	w.records[r.ID] = r
-}
-
-// trim drops the oldest steps beyond the limit. Call with w.mu.
-func (w *writer) trim() {
-	if over := len(w.steps) - w.max; over > 0 {
-		w.steps = w.steps[over:]
-		w.counts.droppedSteps.Add(int64(over))
+// trim drops the oldest steps beyond the limit. Call with writer.mu.
+func (e *Engine) trim() {
+	if over := len(e.w.steps) - e.cfg.MaxPending; over > 0 {
+		e.w.steps = e.w.steps[over:]
+		e.counts.droppedSteps.Add(int64(over))
 	}
 }
 
-func (w *writer) pending() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.steps)
-}
-
-// run writes every flushEvery, and sooner when much waits, until ctx is done.
-func (w *writer) run(ctx context.Context) {
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
+// writeBehind writes until ctx is done.
+func (e *Engine) writeBehind(ctx context.Context) {
+	pause := time.NewTimer(minPause)
+	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-		case <-w.full:
+		case <-pause.C:
+		case <-e.w.hint:
 		}
-		w.mu.Lock()
-		wait := w.now().Before(w.retryAt)
-		w.mu.Unlock()
-		if !wait {
-			_ = w.flush(ctx) // logged and retried there
+		began := e.cfg.Now()
+		e.w.mu.Lock()
+		early := began.Before(e.w.retryAt)
+		e.w.mu.Unlock()
+		if early {
+			pause.Reset(minPause)
+			continue
 		}
+		more, err := e.write(ctx)
+		took := e.cfg.Now().Sub(began)
+		switch {
+		case err != nil:
+			pause.Reset(minPause)
+			continue
+		case more:
+			pause.Reset(0)
+		default:
+			pause.Reset(max(minPause, min(writeShare*took, maxBehind-took)))
+		}
+		e.judge(took)
 	}
 }
 
-// batch is what one transaction writes.
-type batch struct {
-	records []Record
-	steps   []Step
-	opens   []string
-}
-
-func (b *batch) empty() bool { return len(b.records)+len(b.steps)+len(b.opens) == 0 }
-
-// take takes the next batch out of what waits.
-func (w *writer) take() batch {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var b batch
-	for id, r := range w.records {
-		if len(b.records) == batchSteps {
-			break
+// judge tells when the store becomes too slow, and when it is in time again.
+func (e *Engine) judge(took time.Duration) {
+	e.w.flushing.Lock()
+	defer e.w.flushing.Unlock()
+	switch {
+	case took > maxBehind:
+		e.counts.slowWrites.Add(1)
+		if !e.w.slow {
+			e.w.slow = true
+			e.log.Warn("writing sessions is slow: a crash now would lose where subscribers are", "took", took.String())
 		}
-		b.records = append(b.records, r)
-		delete(w.records, id)
-	}
-	n := min(len(w.steps), batchSteps)
-	b.steps, w.steps = w.steps[:n:n], w.steps[n:]
-	for msisdn := range w.opens {
-		b.opens = append(b.opens, msisdn)
-	}
-	clear(w.opens)
-	return b
-}
-
-// putBack puts a batch that was not written behind what is newer.
-func (w *writer) putBack(b batch) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range b.records {
-		if _, newer := w.records[r.ID]; !newer {
-			w.put(r)
-		}
-	}
-	w.steps = append(b.steps, w.steps...)
-	w.trim()
-	for _, msisdn := range b.opens {
-		w.opens[msisdn] = struct{}{}
+	case e.w.slow && took < maxBehind/2:
+		e.w.slow = false
+		e.log.Info("writing sessions is in time again", "took", took.String())
 	}
 }
 
-// flush writes everything collected so far. What could not be written stays for
-// the next time.
-func (w *writer) flush(ctx context.Context) error {
-	w.flushing.Lock()
-	defer w.flushing.Unlock()
+// Flush writes everything that waits to be written. What could not be written
+// stays for the next time.
+func (e *Engine) Flush(ctx context.Context) error {
 	for {
-		b := w.take()
-		if b.empty() {
-			return nil
-		}
-		rest, err := w.write(ctx, b)
-		w.mu.Lock()
-		if err == nil {
-			w.retryAt, w.backoff = time.Time{}, 0
-		} else {
-			w.backoff = min(max(2*w.backoff, 200*time.Millisecond), 5*time.Second)
-			w.retryAt = w.now().Add(w.backoff)
-		}
-		w.mu.Unlock()
-		if err != nil {
-			w.counts.writeErrors.Add(1)
-			w.log.Error("writing sessions", "sessions", len(rest.records), "steps", len(rest.steps), "retry_in", w.backoff.String(), "err", err)
-			w.putBack(rest)
+		if more, err := e.write(ctx); err != nil || !more {
 			return err
 		}
 	}
 }
 
-// write writes a batch and gives what is still to be written of it. One row
-// that the store will never take costs itself, not the batch.
-func (w *writer) write(ctx context.Context, b batch) (rest batch, err error) {
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
-	defer cancel()
-	rest = b
-	for len(rest.opens) > 0 {
-		switch err := w.wallet.Open(ctx, rest.opens[0]); {
-		case errors.Is(err, ErrInvalid):
-			w.log.Error("wallet not opened", "msisdn", mask(rest.opens[0]), "err", err)
-		case err != nil:
-			return rest, err
-		}
-		rest.opens = rest.opens[1:]
+// write writes the sessions that wait, and then steps until none is left or the
+// sessions have to be written again. It reports whether steps are left.
+func (e *Engine) write(ctx context.Context) (more bool, err error) {
+	e.w.flushing.Lock()
+	defer e.w.flushing.Unlock()
+	began := e.cfg.Now()
+	sessions, err := e.writeSessions(ctx)
+	e.w.mu.Lock()
+	var steps []Step
+	if err == nil {
+		e.w.stored = began
+		steps, e.w.steps, e.w.spare = e.w.steps, e.w.spare, nil
 	}
-	if len(rest.records)+len(rest.steps) == 0 {
-		return batch{}, nil
+	e.w.mu.Unlock()
+
+	left := steps
+	for len(left) > 0 && err == nil && e.cfg.Now().Sub(began) < maxBehind {
+		batch := left[:min(len(left), batchRows)]
+		var unsaved []Step
+		unsaved, err = e.saveSteps(ctx, batch)
+		left = left[len(batch)-len(unsaved):]
 	}
-	err = w.store.Save(ctx, rest.records, rest.steps)
-	if !errors.Is(err, ErrInvalid) {
-		return rest, err
+
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	if len(left) > 0 {
+		e.w.steps = append(left, e.w.steps...)
+		e.trim()
+	} else if steps != nil {
+		clear(steps)
+		e.w.spare = steps[:0]
 	}
-	for _, r := range rest.records {
-		if err := w.store.Save(ctx, []Record{r}, nil); errors.Is(err, ErrInvalid) {
-			w.drop("session", r.ID, err)
-		} else if err != nil {
-			return rest, err
-		}
+	if err == nil {
+		e.w.retryAt, e.w.backoff = time.Time{}, 0
+		return len(left) > 0, nil
 	}
-	rest.records = nil
-	for len(rest.steps) > 0 {
-		s := rest.steps[0]
-		if err := w.store.Save(ctx, nil, []Step{s}); errors.Is(err, ErrInvalid) {
-			w.drop("step", s.Session, err)
-		} else if err != nil {
-			return rest, err
-		}
-		rest.steps = rest.steps[1:]
-	}
-	return batch{}, nil
+	e.counts.writeErrors.Add(1)
+	e.w.backoff = min(max(2*e.w.backoff, 200*time.Millisecond), 5*time.Second)
+	e.w.retryAt = e.cfg.Now().Add(e.w.backoff)
+	e.log.Error("writing sessions", "sessions", sessions, "steps", len(e.w.steps), "retry_in", e.w.backoff.String(), "err", err)
+	return true, err
 }
 
-func (w *writer) drop(what string, session int64, err error) {
-	w.counts.droppedRecords.Add(1)
-	w.log.Error(what+" not stored", "session", session, "err", err)
+// writeSessions writes the sessions that wait, and gives how many still do when
+// there is an error. The oldest come first: neighbours in time are neighbours in
+// the store.
+func (e *Engine) writeSessions(ctx context.Context) (left int, err error) {
+	for i := range e.shards {
+		sh := &e.shards[i]
+		sh.mu.Lock()
+		for _, d := range sh.waiting {
+			d.slot = 0
+		}
+		e.w.taken = append(e.w.taken, sh.waiting...)
+		clear(sh.waiting)
+		sh.waiting = sh.waiting[:0]
+		sh.mu.Unlock()
+	}
+	defer func() {
+		clear(e.w.taken)
+		e.w.taken = e.w.taken[:0]
+	}()
+	slices.SortFunc(e.w.taken, func(a, b *dialogue) int { return cmp.Compare(a.id, b.id) })
+	for rest := e.w.taken; len(rest) > 0; {
+		batch := rest[:min(len(rest), batchRows)]
+		unsaved, err := e.saveSessions(ctx, batch)
+		if err != nil {
+			e.putBack(unsaved)
+			e.putBack(rest[len(batch):])
+			return len(unsaved) + len(rest) - len(batch), err
+		}
+		rest = rest[len(batch):]
+	}
+	return 0, nil
+}
+
+// putBack lets sessions wait again.
+func (e *Engine) putBack(unsaved []*dialogue) {
+	for _, d := range unsaved {
+		sh := e.shard(d.key.MSISDN)
+		sh.mu.Lock()
+		sh.wait(d)
+		sh.mu.Unlock()
+	}
+}
+
+// saveSessions writes sessions as they are now, and gives those that are not
+// written when there is an error. One that the store will never take costs
+// itself, not the batch.
+func (e *Engine) saveSessions(ctx context.Context, batch []*dialogue) (unsaved []*dialogue, err error) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	records, begun := e.w.records[:0], []string(nil)
+	defer func() { clear(records) }()
+	unsaved = batch[:0]
+	for _, d := range batch {
+		sh := e.shard(d.key.MSISDN)
+		sh.mu.Lock()
+		sh.unwait(d) // what has changed since it was taken goes along
+		if !d.lost {
+			unsaved, records = append(unsaved, d), append(records, d.record())
+		}
+		sh.mu.Unlock()
+		if d.begun {
+			begun = append(begun, d.key.MSISDN)
+		}
+	}
+	e.w.records = records
+	if err := e.openWallets(ctx, begun); err != nil {
+		return unsaved, err
+	}
+	err = e.store.Save(ctx, records, nil)
+	if err == nil {
+		for i := range records {
+			e.settle(&records[i])
+		}
+		return nil, nil
+	}
+	if !errors.Is(err, ErrInvalid) {
+		return unsaved, err
+	}
+	for i := range records {
+		if err := e.store.Save(ctx, records[i:i+1], nil); errors.Is(err, ErrInvalid) {
+			e.drop("session", records[i].ID, err)
+		} else if err != nil {
+			return unsaved[i:], err
+		}
+		e.settle(&records[i])
+	}
+	return nil, nil
+}
+
+// settle takes note that a record needs no room any more.
+func (e *Engine) settle(r *Record) {
+	if !r.Ended.IsZero() {
+		e.w.ghosts.Add(-1)
+	}
+}
+
+// openWallets gives wallets to subscribers who may not have one yet.
+func (e *Engine) openWallets(ctx context.Context, msisdns []string) error {
+	msisdns = slices.DeleteFunc(msisdns, func(msisdn string) bool { return e.w.known.has(maphash.String(e.seed, msisdn)) })
+	if len(msisdns) == 0 {
+		return nil
+	}
+	err := e.wallet.Open(ctx, msisdns)
+	if errors.Is(err, ErrInvalid) {
+		for i, msisdn := range msisdns {
+			if err := e.wallet.Open(ctx, msisdns[i:i+1]); errors.Is(err, ErrInvalid) {
+				e.log.Error("wallet not opened", "msisdn", mask(msisdn), "err", err)
+			} else if err != nil {
+				return err
+			}
+		}
+	} else if err != nil {
+		return err
+	}
+	for _, msisdn := range msisdns {
+		e.w.known.add(maphash.String(e.seed, msisdn))
+	}
+	return nil
+}
+
+// saveSteps writes steps, and gives those that are not written when there is an
+// error. One that the store will never take costs itself.
+func (e *Engine) saveSteps(ctx context.Context, steps []Step) (unsaved []Step, err error) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	if err := e.store.Save(ctx, nil, steps); !errors.Is(err, ErrInvalid) {
+		if err != nil {
+			return steps, err
+		}
+		return nil, nil
+	}
+	for i := range steps {
+		if err := e.store.Save(ctx, nil, steps[i:i+1]); errors.Is(err, ErrInvalid) {
+			e.drop("step", steps[i].Session, err)
+		} else if err != nil {
+			return steps[i:], err
+		}
+	}
+	return nil, nil
+}
+
+func (e *Engine) drop(what string, session int64, err error) {
+	e.counts.droppedRecords.Add(1)
+	e.log.Error(what+" not stored", "session", session, "err", err)
+}
+
+// behind is how long ago everything was stored that was in memory then.
+func (e *Engine) behind() time.Duration {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	return e.cfg.Now().Sub(e.w.stored)
+}
+
+// pending is how many steps wait to be written.
+func (e *Engine) pending() int {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	return len(e.w.steps)
 }

@@ -7,7 +7,7 @@
 //
 //  1. [Open] finds the database and [DB.CheckSchema] the schema that
 //     [DB.Migrate] made.
-//  2. [DB.OpenWallet] gives a subscriber an empty wallet and [DB.Credit] puts
+//  2. [DB.OpenWallets] gives subscribers an empty wallet and [DB.Credit] puts
 //     10,000 kobo into it: one transaction writes the journal entry "credit",
 //     two postings (funding:operator −10000, wallet:234… +10000) and the
 //     wallet's balance. The same source and reference again changes nothing.

@@ -48,10 +48,17 @@ type engine struct {
 	// column is any of the key's columns.
 	keepOld func(column string) string
 	// keepNewer ends an INSERT into sessions that overwrites columns of a row
-	// that is there only if the given one is of the same dialogue and newer: has
+	// that is there only if the given one is of the same session and newer: has
 	// more steps, or as many and the one there has not ended. columns do not
 	// hold steps and ended_at, which are always set.
 	keepNewer func(columns []string) string
+
+	// behind writes rows that nobody waits for.
+	behind func(*DB, context.Context, rows) error
+
+	// exists reports whether a migration's statement failed because it has been
+	// run before. Only where a migration is no transaction.
+	exists func(error) bool
 }
 
 var sqliteEngine = &engine{
@@ -75,15 +82,19 @@ var sqliteEngine = &engine{
 			fmt.Fprintf(&b, "%[1]s = excluded.%[1]s, ", c)
 		}
 		b.WriteString("ended_at = excluded.ended_at, steps = excluded.steps" +
-			" WHERE (excluded.msisdn, excluded.smsc, excluded.dialogue) = (sessions.msisdn, sessions.smsc, sessions.dialogue)" +
+			" WHERE (excluded.msisdn, excluded.smsc, excluded.started_at) = (sessions.msisdn, sessions.smsc, sessions.started_at)" +
 			" AND (excluded.steps > sessions.steps OR (excluded.steps = sessions.steps AND sessions.ended_at = 0))")
 		return b.String()
 	},
+	behind: (*DB).pace,
+	exists: func(error) bool { return false },
 }
 
 // MySQL's and MariaDB's error numbers.
 const (
+	erDupKeyName      = 1061
 	erDupEntry        = 1062
+	erCantDropKey     = 1091
 	erLockWaitTimeout = 1205 // rolls back the statement only; the whole transaction is rolled back before it is run again
 	erLockDeadlock    = 1213 // also how Galera reports a failed certification, at commit too
 	erCheckread       = 1020 // MariaDB with innodb_snapshot_isolation: a row changed since the snapshot
@@ -105,7 +116,7 @@ var mysqlEngine = &engine{
 	keepOld: func(column string) string { return fmt.Sprintf(" ON DUPLICATE KEY UPDATE %[1]s = %[1]s", column) },
 	keepNewer: func(columns []string) string {
 		const (
-			same  = "(VALUES(msisdn), VALUES(smsc), VALUES(dialogue)) = (msisdn, smsc, dialogue)"
+			same  = "(VALUES(msisdn), VALUES(smsc), VALUES(started_at)) = (msisdn, smsc, started_at)"
 			newer = same + " AND (VALUES(steps) > steps OR (VALUES(steps) = steps AND ended_at = 0))"
 		)
 		var b strings.Builder
@@ -117,6 +128,11 @@ var mysqlEngine = &engine{
 		}
 		b.WriteString("steps = IF(" + same + ", GREATEST(steps, VALUES(steps)), steps)")
 		return b.String()
+	},
+	behind: (*DB).bulk,
+	exists: func(err error) bool {
+		e, ok := errors.AsType[*mysql.MySQLError](err)
+		return ok && (e.Number == erDupKeyName || e.Number == erCantDropKey)
 	},
 }
 
@@ -164,8 +180,10 @@ func (db *DB) openSQLite(path string) error {
 	}
 	// SQLite has one writer at a time. Writers of this process queue for the
 	// one connection, where ctx can call them away, instead of polling for the
-	// file's lock.
-	if db.w, err = connect(1, "_journal_mode=WAL&_synchronous=FULL&_txlock=immediate"); err != nil {
+	// file's lock. It keeps 16 MiB of pages, because sessions touch pages all
+	// over their index, and lets the journal grow to as much before it is
+	// copied: most pages are then copied once for many changes.
+	if db.w, err = connect(1, "_journal_mode=WAL&_synchronous=FULL&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)"); err != nil {
 		return err
 	}
 	db.r, err = connect(max(4, runtime.NumCPU()), "_query_only=1")

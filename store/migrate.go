@@ -88,7 +88,7 @@ func (db *DB) apply(ctx context.Context, m migration) (ran bool, err error) {
 			return err
 		}
 		for i, statement := range m.statements {
-			if _, err := x.ExecContext(ctx, statement); err != nil {
+			if _, err := x.ExecContext(ctx, statement); err != nil && !db.engine.exists(err) {
 				return fmt.Errorf("statement %d: %w", i+1, err)
 			}
 		}

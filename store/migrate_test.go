@@ -10,7 +10,7 @@ import (
 	"ussdd/store"
 )
 
-var all = []string{"0001_money", "0002_sessions"}
+var all = []string{"0001_money", "0002_sessions", "0003_open_sessions"}
 
 func TestMigrateFresh(t *testing.T) {
 	onEach(t, func(t *testing.T, engine engine) {
@@ -20,13 +20,13 @@ func TestMigrateFresh(t *testing.T) {
 		if !strings.HasSuffix(err.Error(), ": schema missing: run `ussdctl schema migrate`") {
 			f.Errorf("the error does not help: %v", err)
 		}
-		f.wantSchema(store.Schema{Want: 2, Pending: all})
+		f.wantSchema(store.Schema{Want: 3, Pending: all})
 		done, err := f.db.Migrate(f.ctx)
 		if err != nil || !slices.Equal(done, all) {
 			f.Fatalf("applied %v, %v", done, err)
 		}
 		f.wantErr("migrated", f.db.CheckSchema(f.ctx), nil)
-		f.wantSchema(store.Schema{Have: 2, Want: 2})
+		f.wantSchema(store.Schema{Have: 3, Want: 3})
 	})
 }
 
@@ -48,13 +48,13 @@ func migratedAgain(f *fixture) {
 }
 
 func schemaNew(f *fixture) {
-	f.exec("INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (3, '0003_x', 'x', 0)")
+	f.exec("INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (4, '0004_x', 'x', 0)")
 	err := f.db.CheckSchema(f.ctx)
 	f.wantErr("newer", err, store.ErrSchemaNew)
-	if !strings.HasSuffix(err.Error(), ": schema newer than this program: it is at 3, this program knows 2; use the newer program") {
+	if !strings.HasSuffix(err.Error(), ": schema newer than this program: it is at 4, this program knows 3; use the newer program") {
 		f.Errorf("the error does not help: %v", err)
 	}
-	f.wantSchema(store.Schema{Have: 3, Want: 2})
+	f.wantSchema(store.Schema{Have: 4, Want: 3})
 	_, err = f.db.Migrate(f.ctx)
 	f.wantErr("migrate", err, store.ErrSchemaNew)
 }
@@ -104,51 +104,63 @@ func TestMigrateAtOnce(t *testing.T) {
 	})
 }
 
-// TestMigrateFromV1 opens a database as the first schema left it, with a
-// purchase under way, and brings it to this one.
-func TestMigrateFromV1(t *testing.T) {
+// TestMigrateFromOlder opens databases as earlier schemas left them, with a
+// purchase under way, and brings them to this one.
+func TestMigrateFromOlder(t *testing.T) {
 	onEach(t, func(t *testing.T, engine engine) {
-		fresh, f := newFixture(t, engine), newFixture(t, engine)
-		fresh.migrate()
-		fixture, err := os.ReadFile("testdata/v1." + engine.name + ".sql")
-		if err != nil {
+		for have := 1; have < len(all); have++ {
+			t.Run(fmt.Sprint("v", have), func(t *testing.T) { migrateFrom(t, engine, have) })
+		}
+	})
+}
+
+func migrateFrom(t *testing.T, engine engine, have int) {
+	fresh, f := newFixture(t, engine), newFixture(t, engine)
+	fresh.migrate()
+	fixture, err := os.ReadFile(fmt.Sprintf("testdata/v%d.%s.sql", have, engine.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if engine.name == "sqlite" {
+		if err := os.WriteFile(strings.TrimPrefix(f.name, "sqlite:"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if engine.name == "sqlite" {
-			if err := os.WriteFile(strings.TrimPrefix(f.name, "sqlite:"), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f.exec(strings.Split(strings.TrimSpace(string(fixture)), ";\n")...)
+	}
+	f.exec(strings.Split(strings.TrimSpace(string(fixture)), ";\n")...)
 
-		err = f.db.CheckSchema(f.ctx)
-		f.wantErr("old", err, store.ErrSchemaOld)
-		if !strings.HasSuffix(err.Error(), ": schema old: it is at 1, this program needs 2; run `ussdctl schema migrate`") {
-			t.Errorf("the error does not help: %v", err)
-		}
-		f.wantSchema(store.Schema{Have: 1, Want: 2, Pending: all[1:]})
-		done, err := f.db.Migrate(f.ctx)
-		if err != nil || !slices.Equal(done, all[1:]) {
-			t.Fatalf("applied %v, %v", done, err)
-		}
-		f.wantErr("migrated", f.db.CheckSchema(f.ctx), nil)
-		if got, want := f.tables(), fresh.tables(); got != want {
-			t.Errorf("upgraded schema\n%s\nfresh schema\n%s", got, want)
-		}
+	err = f.db.CheckSchema(f.ctx)
+	f.wantErr("old", err, store.ErrSchemaOld)
+	if !strings.HasSuffix(err.Error(), fmt.Sprintf(": schema old: it is at %d, this program needs %d; run `ussdctl schema migrate`", have, len(all))) {
+		t.Errorf("the error does not help: %v", err)
+	}
+	f.wantSchema(store.Schema{Have: have, Want: len(all), Pending: all[have:]})
+	done, err := f.db.Migrate(f.ctx)
+	if err != nil || !slices.Equal(done, all[have:]) {
+		t.Fatalf("applied %v, %v", done, err)
+	}
+	f.wantErr("migrated", f.db.CheckSchema(f.ctx), nil)
+	if got, want := f.tables(), fresh.tables(); got != want {
+		t.Errorf("upgraded schema\n%s\nfresh schema\n%s", got, want)
+	}
 
-		f.wallet(amina, 400_00, 100_00)
-		due, err := f.db.Due(f.ctx, other, f.now(), 10)
-		if err != nil || len(due) != 1 || due[0].State != store.Pending {
-			t.Fatalf("due %+v, %v", due, err)
+	f.wallet(amina, 400_00, 100_00)
+	due, err := f.db.Due(f.ctx, other, f.now(), 10)
+	if err != nil || len(due) != 1 || due[0].State != store.Pending {
+		t.Fatalf("due %+v, %v", due, err)
+	}
+	_, attempts := f.stored(due[0].Ref)
+	f.finish(due[0], attempts[0], store.Delivered, store.Delivered)
+	f.wallet(amina, 400_00, 0)
+	if r := f.check(); r.Purchases != 1 || len(r.Violations) != 0 {
+		t.Errorf("ledger %+v", r)
+	}
+	f.save([]store.Session{f.session(1, 1)}, []store.Step{f.step(1, 1)})
+	if have > 1 {
+		s, err := f.db.FindSession(f.ctx, "mtn", "", "2a00")
+		if err != nil || s.ID != due[0].Session || s.MSISDN != amina {
+			t.Errorf("the live session is %+v, %v", s, err)
 		}
-		_, attempts := f.stored(due[0].Ref)
-		f.finish(due[0], attempts[0], store.Delivered, store.Delivered)
-		f.wallet(amina, 400_00, 0)
-		if r := f.check(); r.Purchases != 1 || len(r.Violations) != 0 {
-			t.Errorf("ledger %+v", r)
-		}
-		f.save([]store.Session{f.session(1, 1)}, []store.Step{f.step(1, 1)})
-	})
+	}
 }
 
 // tables is the whole schema as the engine describes it, and the data that
@@ -201,7 +213,7 @@ func TestMigrateInterrupted(t *testing.T) {
 		f.migrate()
 		f.fund(amina, 100_00)
 		if engine.name == "sqlite" {
-			f.exec("DROP TABLE sessions", "DROP TABLE steps", "DROP TABLE services", "DELETE FROM schema_migrations WHERE version = 2")
+			f.exec("DROP TABLE sessions", "DROP TABLE steps", "DROP TABLE services", "DELETE FROM schema_migrations WHERE version > 1")
 		} else {
 			f.exec("DROP TABLE services", "DROP TABLE instances", "UPDATE commissions SET bps = 1 WHERE network = 'glo'",
 				"DELETE FROM schema_migrations")

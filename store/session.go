@@ -42,8 +42,8 @@ const (
 // Columns of sessions in the order of their arguments. The first group never
 // changes.
 var (
-	sessionFixed    = []string{"id", "smsc", "msisdn", "dialogue", "code", "started_at"}
-	sessionChanging = []string{"service", "version", "screen", "state", "last_at", "reason"}
+	sessionFixed    = []string{"id", "smsc", "msisdn", "code", "started_at"}
+	sessionChanging = []string{"dialogue", "service", "version", "screen", "state", "last_at", "reason"}
 	sessionOrder    = []string{"ended_at", "steps"}
 	sessionColumns  = slices.Concat(sessionFixed, sessionChanging, sessionOrder)
 	selectSession   = "SELECT " + strings.Join(sessionColumns, ", ") + " FROM sessions"
@@ -51,66 +51,59 @@ var (
 	stepColumns = []string{"session_id", "n", "at", "screen", "input", "shown", "took_micros"}
 )
 
-// batchRows is how many rows one INSERT has at most, well below the
-// placeholders either engine takes.
-const batchRows = 200
-
-// SaveSessions writes sessions and steps in one transaction. Writing the same
-// again, or an older record of a session (one with fewer Steps, or with as many
-// and not ended) after a newer one, changes nothing; nor does a step that is
-// there. Nor does a session whose ID is there with another MSISDN, SMSC or
-// Dialogue: it is lost, but for its steps.
+// SaveSessions writes sessions and steps. Writing the same again, or an older
+// record of a session (one with fewer Steps, or with as many and not ended) after
+// a newer one, changes nothing; nor does a step that is there. Nor does a session
+// whose ID is there with another MSISDN, SMSC or StartedAt: it is lost, but for
+// its steps.
+//
+// Nobody waits for these rows. On SQLite, which works in this process and has one
+// writer, they are written in small transactions with pauses between, and are
+// safe from a power cut only with the next change of money; on MySQL they are one
+// transaction. After an error some may have been written.
 func (db *DB) SaveSessions(ctx context.Context, sessions []Session, steps []Step) error {
-	if len(sessions)+len(steps) == 0 {
-		return nil
-	}
-	err := db.tx(ctx, func(tx *sqlx.Tx) error {
-		for batch := range slices.Chunk(sessions, batchRows) {
-			args := make([]any, 0, len(batch)*len(sessionColumns))
-			for _, s := range batch {
-				state := s.State
-				if state == nil {
-					state = []byte{}
-				}
-				args = append(args, s.ID, clip(s.SMSC, wName), clip(s.MSISDN, wMSISDN), clip(s.Dialogue, wDialogue), clip(s.Code, wName), millis(s.StartedAt),
-					clip(s.Service, wName), clip(s.Version, wName), clip(s.Screen, wName), state, millis(s.LastAt), clip(s.Reason, wName),
-					millis(s.EndedAt), s.Steps)
+	err := db.engine.behind(db, ctx, rows{
+		table: "sessions", columns: sessionColumns, onConflict: db.engine.keepNewer(sessionChanging), n: len(sessions),
+		append: func(args []any, i int) []any {
+			s := &sessions[i]
+			state := s.State
+			if state == nil {
+				state = []byte{}
 			}
-			if err := insert(ctx, tx, "sessions", sessionColumns, args, db.engine.keepNewer(sessionChanging)); err != nil {
-				return fmt.Errorf("sessions: %w", err)
-			}
-		}
-		for batch := range slices.Chunk(steps, batchRows) {
-			args := make([]any, 0, len(batch)*len(stepColumns))
-			for _, s := range batch {
-				args = append(args, s.Session, s.N, millis(s.At), clip(s.Screen, wName), clip(s.Input, wInput), clip(s.Shown, wName), s.TookMicros)
-			}
-			if err := insert(ctx, tx, "steps", stepColumns, args, db.engine.keepOld("n")); err != nil {
-				return fmt.Errorf("steps: %w", err)
-			}
-		}
-		return nil
+			return append(args, s.ID, clip(s.SMSC, wName), clip(s.MSISDN, wMSISDN), clip(s.Code, wName), millis(s.StartedAt),
+				clip(s.Dialogue, wDialogue), clip(s.Service, wName), clip(s.Version, wName), clip(s.Screen, wName), state, millis(s.LastAt),
+				clip(s.Reason, wName), millis(s.EndedAt), s.Steps)
+		},
 	})
 	if err != nil {
-		return fmt.Errorf("save %d sessions, %d steps: %w", len(sessions), len(steps), err)
+		return fmt.Errorf("save %d sessions: %w", len(sessions), err)
+	}
+	err = db.engine.behind(db, ctx, rows{
+		table: "steps", columns: stepColumns, onConflict: db.engine.keepOld("n"), n: len(steps),
+		append: func(args []any, i int) []any {
+			s := &steps[i]
+			return append(args, s.Session, s.N, millis(s.At), clip(s.Screen, wName), clip(s.Input, wInput), clip(s.Shown, wName), s.TookMicros)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("save %d steps: %w", len(steps), err)
 	}
 	return nil
 }
 
-// insert writes rows in one statement.
-func insert(ctx context.Context, tx *sqlx.Tx, table string, columns []string, args []any, onConflict string) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES "+
-		tuples(len(args)/len(columns), len(columns))+onConflict, args...)
-	return err
-}
-
 // FindSession is the newest session of that dialogue that has not ended, or
-// ErrNotFound.
+// ErrNotFound. An empty msisdn stands for every subscriber.
 func (db *DB) FindSession(ctx context.Context, smsc, msisdn, dialogue string) (Session, error) {
+	// A subscriber has few sessions, but very many open ones may have one
+	// dialogue: "", where the SMSC has no ids. The sum keeps the engines from the
+	// index of the open ones.
+	query, args := " WHERE msisdn = ? AND smsc = ? AND dialogue = ? AND ended_at + 0 = 0", []any{clip(msisdn, wMSISDN)}
+	if msisdn == "" {
+		query, args = " WHERE ended_at = 0 AND smsc = ? AND dialogue = ?", nil
+	}
+	args = append(args, clip(smsc, wName), clip(dialogue, wDialogue))
 	var row sessionRow
-	err := db.r.GetContext(ctx, &row, selectSession+" WHERE msisdn = ? AND smsc = ? AND dialogue = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1",
-		clip(msisdn, wMSISDN), clip(smsc, wName), clip(dialogue, wDialogue))
-	if err != nil {
+	if err := db.r.GetContext(ctx, &row, selectSession+query+" ORDER BY id DESC LIMIT 1", args...); err != nil {
 		return Session{}, fmt.Errorf("session of %s on %s: %w", mask(msisdn), smsc, notFound(err))
 	}
 	return row.session(), nil

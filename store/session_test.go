@@ -54,6 +54,7 @@ func sessionsSaved(f *fixture) {
 	f.wantSession(s, steps...)
 
 	later := f.session(1, 3)
+	later.Dialogue = "learned later"
 	later.Service, later.Version, later.EndedAt, later.Reason = "data", "ba9876543210", f.now().Add(time.Minute), "completed"
 	changed := f.step(1, 2)
 	changed.Input = "another"
@@ -102,13 +103,13 @@ func sessionsOlder(f *fixture) {
 	}
 }
 
-// sessionsOneID: a session is not taken for an older record of another dialogue
-// that happens to have its id.
+// sessionsOneID: a session is not taken for an older record of another one that
+// happens to have its id.
 func sessionsOneID(f *fixture) {
 	for i, change := range []func(*store.Session){
 		func(s *store.Session) { s.MSISDN = bola },
 		func(s *store.Session) { s.SMSC = "glo" },
-		func(s *store.Session) { s.Dialogue = "another" },
+		func(s *store.Session) { s.StartedAt = s.StartedAt.Add(time.Second) },
 	} {
 		first := f.session(int64(i+1), 2)
 		second := f.session(first.ID, 3)
@@ -191,6 +192,20 @@ func sessionsFound(f *fixture) {
 			f.Errorf("%+v: found %d, %v", test, s.ID, err)
 		}
 	}
+	anyones := f.session(6, 1)
+	anyones.MSISDN, anyones.Dialogue, anyones.SMSC = bola, "7", "airtel"
+	gone := anyones
+	gone.ID, gone.EndedAt = 7, f.now()
+	f.save([]store.Session{anyones, gone}, nil)
+	for _, test := range []struct {
+		smsc, dialogue, want string
+	}{{"mtn", "7", "2"}, {"airtel", "7", "6"}, {"airtel", "8", "0"}, {"any", "7", "0"}} {
+		s, err := f.db.FindSession(f.ctx, test.smsc, "", test.dialogue)
+		if fmt.Sprint(s.ID) != test.want || (err == nil) == (s.ID == 0) {
+			f.Errorf("anyone's %+v: found %d, %v", test, s.ID, err)
+		}
+	}
+	f.exec("DELETE FROM sessions WHERE smsc = 'airtel'")
 	for _, key := range [][3]string{{"mtn", amina, "8"}, {"mtn", bola, "7"}, {"airtel", amina, "7"}} {
 		_, err := f.db.FindSession(f.ctx, key[0], key[1], key[2])
 		f.wantErr(fmt.Sprint(key), err, store.ErrNotFound)

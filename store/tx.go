@@ -26,9 +26,12 @@ var errAgain = errors.New("another transaction was first")
 // tx runs fn in a transaction for writing and commits it if fn returns nil. fn
 // may be run several times, each time in a transaction of its own whose
 // forerunner was rolled back, so it must set all its results anew.
-func (db *DB) tx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+func (db *DB) tx(ctx context.Context, fn func(*sqlx.Tx) error) error { return db.txOn(ctx, db.w, fn) }
+
+// txOn is tx on one connection of db.w.
+func (db *DB) txOn(ctx context.Context, pool beginner, fn func(*sqlx.Tx) error) error {
 	for try := 1; ; try++ {
-		err := once(ctx, db.w, nil, fn)
+		err := once(ctx, pool, nil, fn)
 		if err == nil || try == maxTries || !(errors.Is(err, errAgain) || db.engine.transient(err)) {
 			return err
 		}
@@ -45,7 +48,12 @@ func (db *DB) snapshot(ctx context.Context, fn func(*sqlx.Tx) error) error {
 	return once(ctx, db.r, &sql.TxOptions{ReadOnly: true, Isolation: db.engine.snapshot}, fn)
 }
 
-func once(ctx context.Context, pool *sqlx.DB, opt *sql.TxOptions, fn func(*sqlx.Tx) error) (err error) {
+// beginner is a pool of connections, or one of them.
+type beginner interface {
+	BeginTxx(context.Context, *sql.TxOptions) (*sqlx.Tx, error)
+}
+
+func once(ctx context.Context, pool beginner, opt *sql.TxOptions, fn func(*sqlx.Tx) error) (err error) {
 	tx, err := pool.BeginTxx(ctx, opt)
 	if err != nil {
 		return err
@@ -62,8 +70,12 @@ func once(ctx context.Context, pool *sqlx.DB, opt *sql.TxOptions, fn func(*sqlx.
 // pause waits before the next try, or returns ctx's error as soon as it is
 // done.
 func pause(ctx context.Context, try int) error {
-	bound := min(minPause<<(try-1), maxPause)
-	t := time.NewTimer(rand.N(bound) + 1)
+	return sleep(ctx, rand.N(min(minPause<<(try-1), maxPause))+1)
+}
+
+// sleep waits, or returns ctx's error as soon as it is done.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

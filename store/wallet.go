@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
@@ -22,35 +23,55 @@ func (r walletRow) wallet() Wallet {
 
 const selectWallet = "SELECT msisdn, balance, held, opened_at FROM wallets"
 
-// OpenWallet gives msisdn an empty wallet; opened is false if there is one
-// already.
-func (db *DB) OpenWallet(ctx context.Context, msisdn string) (opened bool, err error) {
-	if err := validMSISDN(msisdn); err != nil {
-		return false, fmt.Errorf("open wallet: %w", err)
-	}
-	// Nearly every subscriber who dials has a wallet: look before taking the
-	// writer.
-	if _, err := db.Wallet(ctx, msisdn); err == nil || !errors.Is(err, ErrNotFound) {
-		return false, err
-	}
-	err = db.tx(ctx, func(tx *sqlx.Tx) error {
-		opened = true
-		err := db.insertWallet(ctx, tx, msisdn, 0)
-		if db.engine.duplicate(err) {
-			opened, err = false, nil
+// openRows is how many wallets one statement of OpenWallets looks for or makes.
+const openRows = 500
+
+// OpenWallets gives an empty wallet to those subscribers who have none. If one
+// of them cannot have any, the error wraps ErrInvalid and nothing is written.
+func (db *DB) OpenWallets(ctx context.Context, msisdns []string) error {
+	for _, msisdn := range msisdns {
+		if err := validMSISDN(msisdn); err != nil {
+			return fmt.Errorf("open wallet: %w", err)
 		}
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("open wallet %s: %w", mask(msisdn), err)
 	}
-	return opened, nil
+	for batch := range slices.Chunk(msisdns, openRows) {
+		if err := db.openWallets(ctx, batch); err != nil {
+			return fmt.Errorf("open %d wallets: %w", len(batch), err)
+		}
+	}
+	return nil
 }
 
+func (db *DB) openWallets(ctx context.Context, msisdns []string) error {
+	// Nearly every subscriber who dials has a wallet: look before taking the
+	// writer.
+	args := make([]any, len(msisdns))
+	for i, msisdn := range msisdns {
+		args[i] = msisdn
+	}
+	var there []string
+	if err := db.r.SelectContext(ctx, &there, "SELECT msisdn FROM wallets WHERE msisdn IN "+tuples(1, len(args)), args...); err != nil {
+		return err
+	}
+	slices.Sort(there)
+	args = args[:0]
+	for _, msisdn := range msisdns {
+		if _, found := slices.BinarySearch(there, msisdn); !found {
+			args = append(args, msisdn, 0, 0, millis(db.now()))
+		}
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	return db.tx(ctx, func(tx *sqlx.Tx) error {
+		return insert(ctx, tx, "wallets", walletColumns, args, db.engine.keepOld("msisdn"))
+	})
+}
+
+var walletColumns = []string{"msisdn", "balance", "held", "opened_at"}
+
 func (db *DB) insertWallet(ctx context.Context, tx *sqlx.Tx, msisdn string, balance int64) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO wallets (msisdn, balance, held, opened_at) VALUES (?, ?, 0, ?)",
-		msisdn, balance, millis(db.now()))
-	return err
+	return insert(ctx, tx, "wallets", walletColumns, []any{msisdn, balance, 0, millis(db.now())}, "")
 }
 
 // Wallet is the subscriber's wallet, or ErrNotFound.

@@ -10,14 +10,15 @@ import (
 )
 
 func walletOpened(f *fixture) {
-	for i, want := range []bool{true, false} {
-		opened, err := f.db.OpenWallet(f.ctx, amina)
-		if err != nil || opened != want {
-			f.Errorf("call %d: opened %v, %v", i+1, opened, err)
-		}
-	}
+	const chidi = "2348091234567"
+	open := func(msisdns ...string) error { return f.db.OpenWallets(f.ctx, msisdns) }
+	f.wantErr("nobody", open(), nil)
+	f.wantErr("first", open(amina), nil)
+	opened := f.now()
+	f.advance(time.Hour)
+	f.wantErr("again, and another twice", open(amina, chidi, chidi), nil)
 	w, err := f.db.Wallet(f.ctx, amina)
-	if want := (store.Wallet{MSISDN: amina, OpenedAt: f.now()}); err != nil || w != want {
+	if want := (store.Wallet{MSISDN: amina, OpenedAt: opened}); err != nil || w != want {
 		f.Errorf("wallet %+v, %v, want %+v", w, err, want)
 	}
 	_, err = f.db.Wallet(f.ctx, bola)
@@ -26,20 +27,19 @@ func walletOpened(f *fixture) {
 		f.Errorf("the error shows the number: %v", err)
 	}
 	for _, msisdn := range []string{"", "1234", "+2348031234567", "234803123456789012345", "0803 123 4567"} {
-		_, err := f.db.OpenWallet(f.ctx, msisdn)
-		f.wantErr(fmt.Sprintf("open %q", msisdn), err, store.ErrInvalid)
+		f.wantErr(fmt.Sprintf("open %q", msisdn), open(bola, msisdn), store.ErrInvalid)
 	}
+	_, err = f.db.Wallet(f.ctx, bola)
+	f.wantErr("beside one that is refused", err, store.ErrNotFound)
 
-	var opened atomic.Int32
-	times(10, func(int) {
-		if first, err := f.db.OpenWallet(f.ctx, bola); err != nil {
-			f.Error(err)
-		} else if first {
-			opened.Add(1)
-		}
-	})
-	if opened.Load() != 1 {
-		f.Errorf("one wallet was opened %d times", opened.Load())
+	many := []string{chidi}
+	for i := range 1200 {
+		many = append(many, fmt.Sprint(2347000000000+i))
+	}
+	times(4, func(int) { f.wantErr("many at once", open(many...), nil) })
+	list, err := f.db.ListWallets(f.ctx, store.WalletFilter{Limit: 2000})
+	if err != nil || len(list) != len(many)+1 {
+		f.Errorf("%d wallets, %v, want %d", len(list), err, len(many)+1)
 	}
 }
 
@@ -70,7 +70,7 @@ func walletsListed(f *fixture) {
 }
 
 func creditOnce(f *fixture) {
-	if _, err := f.db.OpenWallet(f.ctx, amina); err != nil {
+	if err := f.db.OpenWallets(f.ctx, []string{amina}); err != nil {
 		f.Fatal(err)
 	}
 	opened := f.now()

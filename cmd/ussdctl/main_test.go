@@ -115,7 +115,7 @@ func seed(t *testing.T, name string) {
 	must(err)
 	_, _, err = db.Credit(ctx, amina, 1000_50, "manual", "slip-1", "")
 	must(err)
-	_, err = db.OpenWallet(ctx, bola)
+	err = db.OpenWallets(ctx, []string{bola})
 	must(err)
 
 	buy := func(id, amount int64, recipient string) (store.Purchase, store.Attempt) {

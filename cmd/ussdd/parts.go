@@ -226,12 +226,22 @@ type storedState struct {
 	Menu  menus.State   `json:"menu"`
 }
 
+// append appends the state as JSON.
+func (s storedState) append(b []byte) []byte {
+	heard, _ := json.Marshal(s.Heard) // numbers and booleans have no error
+	b = append(append(append(b, `{"heard":`...), heard...), `,"menu":`...)
+	return append(s.Menu.AppendJSON(b), '}')
+}
+
 func (s sessions) Save(ctx context.Context, records []session.Record, steps []session.Step) error {
 	rows := make([]store.Session, len(records))
+	var states []byte
 	for i, r := range records {
-		state, err := json.Marshal(storedState{r.Heard, r.State})
-		if err != nil {
-			return fmt.Errorf("state of session %d: %w", r.ID, err)
+		var state []byte
+		if r.Ended.IsZero() { // nobody goes on with it otherwise
+			begin := len(states)
+			states = storedState{r.Heard, r.State}.append(states)
+			state = states[begin:len(states):len(states)]
 		}
 		rows[i] = store.Session{ID: r.ID, SMSC: r.Key.SMSC, MSISDN: r.Key.MSISDN, Dialogue: r.Key.ID, Code: r.Code,
 			Service: r.Service, Version: r.Version, Screen: r.State.Screen(), State: state, Steps: r.Steps,
@@ -265,6 +275,9 @@ func (s sessions) Load(ctx context.Context, key session.Key) (session.Record, er
 	if err := json.Unmarshal(row.State, &state); err != nil {
 		return session.Record{}, fmt.Errorf("state of session %d: %w", row.ID, err)
 	}
+	if key.MSISDN == "" {
+		key.MSISDN = row.MSISDN
+	}
 	return session.Record{ID: row.ID, Key: key, Code: row.Code, Service: row.Service, Version: row.Version,
 		State: state.Menu, Heard: state.Heard, Steps: row.Steps, Started: row.StartedAt, Last: row.LastAt}, nil
 }
@@ -275,9 +288,8 @@ type wallets struct {
 	data *atomic.Pointer[data]
 }
 
-func (w wallets) Open(ctx context.Context, msisdn string) error {
-	_, err := w.db.OpenWallet(ctx, msisdn)
-	return sessionError(err)
+func (w wallets) Open(ctx context.Context, msisdns []string) error {
+	return sessionError(w.db.OpenWallets(ctx, msisdns))
 }
 
 func (w wallets) Balance(ctx context.Context, msisdn string) (int64, error) {
