@@ -281,8 +281,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
-	// Nothing more is read, other than the end.
-	err = errors.Join(out.SetReadDeadline(time.Time{}), out.SetWriteDeadline(time.Now().Add(writeTimeout)), out.Flush())
+	err = errors.Join(out.SetWriteDeadline(time.Now().Add(writeTimeout)), out.Flush())
 	for err == nil {
 		select {
 		case <-r.Context().Done():
@@ -328,8 +327,7 @@ func traceOptions(r *http.Request) (smpp.TraceOptions, error) {
 func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 	p, err := s.pushRequest(r)
 	if err == nil {
-		conn := http.NewResponseController(w)
-		err = errors.Join(conn.SetReadDeadline(time.Time{}), conn.SetWriteDeadline(time.Now().Add(pushTimeout+writeTimeout)))
+		err = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pushTimeout + writeTimeout))
 	}
 	if err != nil {
 		s.refuse(w, r, err)
