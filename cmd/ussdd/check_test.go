@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -47,11 +48,14 @@ func TestCheckSays(t *testing.T) {
 		"10.0.0.1:2775, then 10.0.0.2:2775 as vas1, vas2, 4 transceivers over TLS, profile standard, 158 units of gsm a screen\n",
 		"10.0.0.3:2775 as vas, 1 pair of transmitter and receiver, profile standard, 160 units of gsm a screen\n",
 		"smsc mtn: " + dir + "/ca.pem expires in 10 days",
-		"\nsmsc mtn: profile standard\n", "\nsmsc glo: profile standard, 1 change from standard\n* service_type  ", "VAS  ", "(standard: USSD)\n",
+		"\nsmsc mtn: profile standard\n", "\nsmsc glo: profile standard, 1 change from standard\n",
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, &stdout)
 		}
+	}
+	if !regexp.MustCompile(`(?m)^\* service_type +VAS +\(standard: USSD\)$`).Match(stdout.Bytes()) {
+		t.Errorf("the changed knob is not marked in\n%s", &stdout)
 	}
 	if strings.Contains(stdout.String(), "hunter2") {
 		t.Error("a password is printed")
@@ -99,7 +103,7 @@ func TestMenusAreCheckedForEveryLink(t *testing.T) {
 	}
 	c.smscs[2].profile.Text = smpp.Text{Alphabet: smpp.UCS2, Max: 80}
 	opt := menuOptions(c)
-	if opt.Medium.Limit() != 80 || len(opt.Others) != 2 || opt.Others[0].Limit() != 100 || opt.Others[1].Limit() != 160 {
+	if opt.Medium.Limit() != 160 || len(opt.Others) != 2 || opt.Others[0].Limit() != 100 || opt.Others[1].Limit() != 80 {
 		t.Errorf("%+v", opt)
 	}
 	c.smscs[1].MaxText = 0

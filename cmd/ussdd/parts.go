@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,7 +69,7 @@ func where(what, dir string) string {
 }
 
 // menuOptions are what the menus are checked against: the actions that exist and
-// every alphabet and screen size of the SMSCs, the smallest screen first.
+// every alphabet and screen size of the SMSCs.
 func menuOptions(cfg *config) menus.Options {
 	var texts []smpp.Text
 	for _, s := range cfg.smscs {
@@ -82,7 +81,6 @@ func menuOptions(cfg *config) menus.Options {
 		standard, _ := smpp.ProfileByName(defaultProfile)
 		texts = append(texts, standard.Text)
 	}
-	slices.SortStableFunc(texts, func(a, b smpp.Text) int { return cmp.Compare(a.Limit(), b.Limit()) })
 	opt := menus.Options{Actions: session.Actions(), Medium: texts[0]}
 	for _, text := range texts[1:] {
 		opt.Others = append(opt.Others, text)

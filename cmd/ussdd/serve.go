@@ -315,7 +315,7 @@ func (d *daemon) listenControl() error {
 	}
 	links := make([]control.Link, len(d.links))
 	for i, l := range d.links {
-		links[i] = l
+		links[i] = controlled{l, d.cfg.smscs[i].profile}
 	}
 	d.control = control.Serve(ln, control.Config{Links: links, Push: d.push, Log: d.log})
 	d.log.Info("control listens", "path", d.cfg.Control)

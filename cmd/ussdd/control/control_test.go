@@ -58,6 +58,8 @@ func (l *link) Trace(o smpp.TraceOptions) (<-chan smpp.Traced, func()) {
 	return l.traced, func() { l.ended <- struct{}{} }
 }
 
+func (l *link) Brief(frame []byte) string { return fmt.Sprintf("%d octets", len(frame)) }
+
 // rig is a served socket.
 type rig struct {
 	t      *testing.T
@@ -309,8 +311,8 @@ func TestTrace(t *testing.T) {
 	r.mtn.traced <- smpp.Traced{Time: at, Bind: "1", Local: "127.0.0.1:4", Remote: "127.0.0.1:5", Out: true, Frame: []byte{0, 0xff}, MSISDN: "2348031234567"}
 	r.mtn.traced <- smpp.Traced{Time: at, Bind: "2", Frame: []byte{1}, Lost: 7}
 	want := []control.Traced{
-		{Time: at, Bind: "1", Local: "127.0.0.1:4", Remote: "127.0.0.1:5", Out: true, Frame: control.Hex{0, 0xff}, MSISDN: "2348031234567"},
-		{Time: at, Bind: "2", Frame: control.Hex{1}, Lost: 7},
+		{Time: at, Bind: "1", Local: "127.0.0.1:4", Remote: "127.0.0.1:5", Out: true, Brief: "2 octets", Frame: control.Hex{0, 0xff}, MSISDN: "2348031234567"},
+		{Time: at, Bind: "2", Brief: "1 octets", Frame: control.Hex{1}, Lost: 7},
 	}
 	var got []control.Traced
 	enough := errors.New("enough")

@@ -19,11 +19,13 @@ import (
 	"ussdd/smpp"
 )
 
-// Link is what the socket looks after; *smpp.Link is one.
+// Link is what the socket looks after: what *smpp.Link has, and how the link's
+// profile reads a PDU.
 type Link interface {
 	Status() smpp.Status
 	SetAdmin(smpp.Admin)
 	Trace(smpp.TraceOptions) (traced <-chan smpp.Traced, stop func())
+	Brief(frame []byte) string // one line for a person
 }
 
 // Config is what a Server works on.
@@ -292,7 +294,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 			}
 			s.lost[i].Add(t.Lost)
 			err = errors.Join(out.SetWriteDeadline(time.Now().Add(writeTimeout)), lines.Encode(Traced{Time: t.Time.UTC(), Bind: t.Bind,
-				Local: t.Local, Remote: t.Remote, Out: t.Out, MSISDN: t.MSISDN, Lost: t.Lost, Frame: t.Frame}))
+				Local: t.Local, Remote: t.Remote, Out: t.Out, MSISDN: t.MSISDN, Lost: t.Lost, Brief: l.Brief(t.Frame), Frame: t.Frame}))
 			if err == nil && len(traced) == 0 { // else the next one follows at once
 				err = out.Flush()
 			}

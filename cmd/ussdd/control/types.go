@@ -84,6 +84,7 @@ type Traced struct {
 	Out    bool      `json:"out"`    // sent by the daemon
 	MSISDN string    `json:"msisdn,omitempty"`
 	Lost   uint64    `json:"lost,omitempty"` // PDUs before this one that the caller was too slow for
+	Brief  string    `json:"brief"`          // the PDU in one line, for a person
 	Frame  Hex       `json:"frame"`
 }
 
