@@ -46,6 +46,9 @@ func newMetrics() *metrics {
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	m.loaded.SetToCurrentTime()
+	// What begins with its first increment has no rate then.
+	m.reloads.WithLabelValues("ok")
+	m.reloads.WithLabelValues("refused")
 	m.registry.MustRegister(m.steps, m.actions, m.reloads, m.loaded, m.pushes, m.refused, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -70,7 +73,12 @@ func (m *metrics) reloaded(ok bool) {
 }
 
 // collect adds the metrics that are read from the daemon's parts.
-func (m *metrics) collect(d *daemon) { m.registry.MustRegister(parts{d}) }
+func (m *metrics) collect(d *daemon) {
+	for _, s := range d.cfg.smscs {
+		m.refused.WithLabelValues(s.name)
+	}
+	m.registry.MustRegister(parts{d})
+}
 
 // parts reads the counters of the daemon's parts.
 type parts struct{ d *daemon }
