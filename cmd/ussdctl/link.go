@@ -61,7 +61,10 @@ func linkRows(links []control.LinkStatus, now time.Time) [][]string {
 		}
 		for _, b := range l.Binds {
 			window := fmt.Sprintf("%d/%d", b.InFlight, b.Window)
-			if b.Window < b.MaxWindow {
+			switch {
+			case b.MaxWindow == 0:
+				window = "-" // it only receives
+			case b.Window < b.MaxWindow:
 				window += fmt.Sprintf(" of %d", b.MaxWindow) // the SMSC throttles
 			}
 			out := perSecond(b.OutRate)

@@ -20,7 +20,6 @@ type metrics struct {
 	reloads  *prometheus.CounterVec
 	loaded   prometheus.Gauge
 	pushes   *prometheus.CounterVec
-	refused  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -39,8 +38,6 @@ func newMetrics() *metrics {
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_pushes_total",
 			Help: "Pushes that operators asked for, by result: accepted, refused by the SMSC, unanswered, busy (a live session), " +
 				"overload, no_service, unsupported by the profile, unsent for want of a bind, failed."}, []string{"smsc", "result"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_link_admissions_refused_total",
-			Help: "Dialogues that were refused at their begin because there was no room for them."}, []string{"smsc"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ussdd_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
@@ -49,7 +46,7 @@ func newMetrics() *metrics {
 	// What begins with its first increment has no rate then.
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("refused")
-	m.registry.MustRegister(m.steps, m.actions, m.reloads, m.loaded, m.pushes, m.refused, build,
+	m.registry.MustRegister(m.steps, m.actions, m.reloads, m.loaded, m.pushes, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -73,12 +70,7 @@ func (m *metrics) reloaded(ok bool) {
 }
 
 // collect adds the metrics that are read from the daemon's parts.
-func (m *metrics) collect(d *daemon) {
-	for _, s := range d.cfg.smscs {
-		m.refused.WithLabelValues(s.name)
-	}
-	m.registry.MustRegister(parts{d})
-}
+func (m *metrics) collect(d *daemon) { m.registry.MustRegister(parts{d}) }
 
 // parts reads the counters of the daemon's parts.
 type parts struct{ d *daemon }
@@ -118,7 +110,6 @@ var (
 	linkQueued     = desc("link_queue_used", "Replies that wait for room in the window.", "smsc")
 	linkQueue      = desc("link_queue_limit", "Replies that may wait; further ones are refused.", "smsc")
 	linkLastPDU    = desc("link_last_pdu_age_seconds", "Time since anything was received from the SMSC.", "smsc")
-	linkTraceLost  = desc("link_trace_lost_total", "PDUs that the watchers of traces were too slow for.", "smsc")
 	tracesWatched  = desc("traces", "Traces that are being watched.")
 
 	bindBound     = desc("bind_bound", "1 if the bind is bound.", "smsc", "bind")
@@ -168,9 +159,6 @@ func (p parts) Collect(out chan<- prometheus.Metric) {
 	}
 	if s := p.d.control; s != nil {
 		gauge(tracesWatched, float64(s.Traces()))
-		for i, n := range s.TracesLost() {
-			counter(linkTraceLost, float64(n), p.d.cfg.smscs[i].name)
-		}
 	}
 	p.purchases(counter, gauge)
 	for _, e := range p.d.data.Load().vendors.Endpoints() {

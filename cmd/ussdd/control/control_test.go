@@ -329,10 +329,7 @@ func TestTrace(t *testing.T) {
 		t.Errorf("options %+v", o)
 	}
 	<-r.mtn.ended // the caller has gone
-	if lost := r.server.TracesLost(); !reflect.DeepEqual(lost, []uint64{7, 0}) {
-		t.Errorf("lost %v", lost)
-	}
-	r.stop() // so that the log is complete
+	r.stop()      // so that the log is complete
 	for _, want := range []string{`msg="operator: trace begins" smsc=mtn msisdn=234803***4567 inputs=true by="uid `, `msg="operator: trace ends" smsc=mtn by="uid `} {
 		if !strings.Contains(r.logged(), want) {
 			t.Errorf("no %s in\n%s", want, r.logged())

@@ -64,13 +64,12 @@ type Server struct {
 	requests chan struct{} // holds one for each that is served
 	accepts  sync.WaitGroup
 	traces   atomic.Int64
-	lost     []atomic.Uint64 // by index of Config.Links
 }
 
 // Serve begins to serve ln, which the Server closes at the end.
 func Serve(ln *net.UnixListener, cfg Config) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, stop: stop, requests: make(chan struct{}, maxRequests), lost: make([]atomic.Uint64, len(cfg.Links))}
+	s := &Server{cfg: cfg, stop: stop, requests: make(chan struct{}, maxRequests)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /links", s.list)
 	mux.HandleFunc("GET /links/{name}", s.show)
@@ -117,16 +116,6 @@ func (s *Server) Close() error {
 
 // Traces is how many traces are being watched.
 func (s *Server) Traces() int { return int(s.traces.Load()) }
-
-// TracesLost is how many PDUs of each of Config.Links the watchers of traces were
-// too slow for.
-func (s *Server) TracesLost() []uint64 {
-	lost := make([]uint64, len(s.lost))
-	for i := range s.lost {
-		lost[i] = s.lost[i].Load()
-	}
-	return lost
-}
 
 // limitedListener accepts no more than so many connections at a time.
 type limitedListener struct {
@@ -207,23 +196,22 @@ func (s *Server) limited(h http.Handler) http.Handler {
 }
 
 // link finds the link that a request names, or tells that there is none.
-func (s *Server) link(w http.ResponseWriter, r *http.Request) (int, Link) {
-	i, err := s.find(r.PathValue("name"))
+func (s *Server) link(w http.ResponseWriter, r *http.Request) Link {
+	l, err := s.find(r.PathValue("name"))
 	if err != nil {
 		s.refuse(w, r, err)
-		return 0, nil
 	}
-	return i, s.cfg.Links[i]
+	return l
 }
 
-func (s *Server) find(name string) (int, error) {
+func (s *Server) find(name string) (Link, error) {
 	names := make([]string, len(s.cfg.Links))
 	for i, l := range s.cfg.Links {
 		if names[i] = l.Status().Name; names[i] == name {
-			return i, nil
+			return l, nil
 		}
 	}
-	return 0, Refuse(http.StatusNotFound, "no link %q; there are: %s", name, strings.Join(names, ", "))
+	return nil, Refuse(http.StatusNotFound, "no link %q; there are: %s", name, strings.Join(names, ", "))
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
@@ -235,14 +223,14 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) show(w http.ResponseWriter, r *http.Request) {
-	if _, l := s.link(w, r); l != nil {
+	if l := s.link(w, r); l != nil {
 		s.answer(w, r, statusOf(l.Status()))
 	}
 }
 
 func (s *Server) setAdmin(action string, admin smpp.Admin) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		_, l := s.link(w, r)
+		l := s.link(w, r)
 		if l == nil {
 			return
 		}
@@ -261,7 +249,7 @@ var (
 // trace streams a link's PDUs until the caller has enough, the link ends, or the
 // daemon stops.
 func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
-	i, l := s.link(w, r)
+	l := s.link(w, r)
 	if l == nil {
 		return
 	}
@@ -292,7 +280,6 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 			if !ok {
 				return
 			}
-			s.lost[i].Add(t.Lost)
 			err = errors.Join(out.SetWriteDeadline(time.Now().Add(writeTimeout)), lines.Encode(Traced{Time: t.Time.UTC(), Bind: t.Bind,
 				Local: t.Local, Remote: t.Remote, Out: t.Out, MSISDN: t.MSISDN, Lost: t.Lost, Brief: l.Brief(t.Frame), Frame: t.Frame}))
 			if err == nil && len(traced) == 0 { // else the next one follows at once
