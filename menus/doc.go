@@ -4,8 +4,8 @@
 // # The life of one session
 //
 //  1. [Load] reads a directory of services once, checks them against the actions
-//     that the program can perform ([ActionSpec]) and against the narrowest
-//     [Medium] that they will be shown on, and compiles them. A catalogue that
+//     that the program can perform ([ActionSpec]) and against every [Medium] that
+//     they will be shown on, and compiles them. A catalogue that
 //     loads has no screen without a way out, no variable that may be unset where
 //     it is shown, no text that is too long in its worst case, and no way to a
 //     purchase but from a menu that shows its amount and its recipient.

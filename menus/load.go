@@ -29,7 +29,15 @@ type Medium interface {
 // Options are what services are checked against.
 type Options struct {
 	Actions map[string]ActionSpec // by name
-	Medium  Medium                // the narrowest that the services are shown on; required
+	Medium  Medium                // what the services are shown on unless Env names another; required
+	Others  []Medium              // what they are shown on, too: every text must fit on each
+}
+
+// media goes through everything that the services are shown on.
+func (opt Options) media(yield func(Medium) bool) {
+	if yield(opt.Medium) {
+		slices.Values(opt.Others)(yield)
+	}
 }
 
 // ActionSpec declares something that the program can do for a service.

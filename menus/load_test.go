@@ -55,6 +55,34 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// What fits one link may be too long, or not in the alphabet, on another.
+func TestEveryMediumIsChecked(t *testing.T) {
+	load := func(text string, media ...menus.Medium) string {
+		t.Helper()
+		_, err := menus.Load(fstest.MapFS{"shop.yaml": {Data: []byte(strings.Replace(shop, "Bye", text, 1))}},
+			menus.Options{Actions: actions, Medium: media[0], Others: media[1:]})
+		return fmt.Sprint(err)
+	}
+	long, foreign := strings.Repeat("x", 90), "\u4e2d"
+	for _, test := range []struct {
+		text  string
+		media []menus.Medium
+		want  string
+	}{
+		{long, []menus.Medium{handset}, "<nil>"},
+		{long, []menus.Medium{handset, unicode{100}}, "<nil>"},
+		{long, []menus.Medium{handset, unicode{80}}, "90 units of 80"},
+		{long, []menus.Medium{unicode{80}, handset}, "90 units of 80"},
+		{foreign, []menus.Medium{unicode{80}}, "<nil>"},
+		{foreign, []menus.Medium{unicode{80}, unicode{70}}, "<nil>"},
+		{foreign, []menus.Medium{unicode{80}, handset}, "not in the alphabet"},
+	} {
+		if got := load(test.text, test.media...); !strings.Contains(got, test.want) || strings.Contains(got, "\n") {
+			t.Errorf("%.5s… on %v: got %s, want %s", test.text, test.media, got, test.want)
+		}
+	}
+}
+
 func TestProblemsOfTwoFiles(t *testing.T) {
 	other := strings.Replace(shop, `"*777#", `, "", 1)
 	_, err := menus.Load(fstest.MapFS{

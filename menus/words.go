@@ -33,10 +33,12 @@ func (b *builder) words(w word) bool {
 			return false
 		}
 	}
-	if _, bad := b.opt.Medium.Cost(b.opt.Medium.Fold(w.s)); bad != 0 {
-		at := max(strings.IndexRune(w.s, bad), 0)
-		b.fail(w.at(at), fmt.Sprintf("%q (U+%04X) is not in the alphabet, and has no substitute there", bad, bad))
-		return false
+	for m := range b.opt.media {
+		if _, bad := m.Cost(m.Fold(w.s)); bad != 0 {
+			at := max(strings.IndexRune(w.s, bad), 0)
+			b.fail(w.at(at), fmt.Sprintf("%q (U+%04X) is not in the alphabet, and has no substitute there", bad, bad))
+			return false
+		}
 	}
 	return true
 }
@@ -135,17 +137,21 @@ func (b *builder) prepare(sc *screen) {
 	}
 }
 
+// fits reports a page that is too long, for the first medium where it is.
 func (b *builder) fits(what string, at word, pg *page) {
-	m := b.opt.Medium
-	units, bad := m.Cost(m.Fold(string(pg.append(nil))))
-	if bad != 0 || units <= m.Limit() {
+	page := string(pg.append(nil))
+	for m := range b.opt.media {
+		units, bad := m.Cost(m.Fold(page))
+		if bad != 0 || units <= m.Limit() {
+			continue
+		}
+		text := fmt.Sprintf("%s takes %d units of %d", what, units, m.Limit())
+		if pg.note != "" {
+			text += ", with its error line above and the longest values"
+		} else if strings.Contains(at.s, "{") {
+			text += " with the longest values"
+		}
+		b.fail(at, text)
 		return
 	}
-	text := fmt.Sprintf("%s takes %d units of %d", what, units, m.Limit())
-	if pg.note != "" {
-		text += ", with its error line above and the longest values"
-	} else if strings.Contains(at.s, "{") {
-		text += " with the longest values"
-	}
-	b.fail(at, text)
 }

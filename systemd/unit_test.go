@@ -147,7 +147,9 @@ func TestSupervision(t *testing.T) {
 		"Service.EnvironmentFile":    "-/etc/ussdd/ussdd.env",
 		"Service.LoadCredential":     "ussdd:/etc/ussdd/credentials",
 		"Service.StateDirectory":     "ussdd",
+		"Service.RuntimeDirectory":   "ussdd", // of the control socket, /run/ussdd/control.sock
 		"Service.User":               "ussdd",
+		"Service.Group":              "ussdd", // operators are in it
 		"Service.Restart":            "always",
 		"Unit.StartLimitIntervalSec": "0",
 		"Service.KillMode":           "mixed",
@@ -157,6 +159,14 @@ func TestSupervision(t *testing.T) {
 		if got := u[name]; len(got) != 1 || got[0] != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+	// The group must get to the socket, and nobody else. With a user namespace of its own,
+	// the daemon could not tell operators apart.
+	if mode := u["Service.RuntimeDirectoryMode"]; !slices.Equal(mode, []string{"0750"}) {
+		t.Errorf("RuntimeDirectoryMode %q", mode)
+	}
+	if private, ok := u["Service.PrivateUsers"]; ok {
+		t.Errorf("PrivateUsers=%q: peers on the control socket would all be nobody", private)
 	}
 	if codes, ok := u["Service.RestartPreventExitStatus"]; ok {
 		t.Errorf("RestartPreventExitStatus=%q: the Go runtime also ends with 2 after a panic", codes)
@@ -227,14 +237,14 @@ func example(t *testing.T) map[string]string {
 
 func TestExampleNamesWhatMatters(t *testing.T) {
 	shown := example(t)
-	for _, name := range []string{"SMSCS", "SMSC_MTN_ADDR", "SMSC_MTN_SYSTEM_ID", "SMSC_MTN_PASSWORD_FILE", "SMSC_MTN_PROFILE", "DATABASE",
-		"MENUS", "VENDORS", "ADMIN_ADDR", "LOG_FORMAT", "DRAIN_TIMEOUT"} {
+	for _, name := range []string{"SMSCS", "SMSC_MTN_ADDR", "SMSC_MTN_SYSTEM_ID", "SMSC_MTN_PASSWORD_FILE", "SMSC_MTN_PROFILE", "SMSC_MTN_RATE", "SMSC_MTN_TLS",
+		"DATABASE", "MENUS", "VENDORS", "CONTROL", "ADMIN_ADDR", "LOG_FORMAT", "DRAIN_TIMEOUT"} {
 		if _, ok := shown["USSDD_"+name]; !ok {
 			t.Errorf("USSDD_%s is not shown", name)
 		}
 	}
 	for name := range shown {
-		if strings.HasSuffix(name, "_PASSWORD") || strings.HasPrefix(name, "USSDD_SECRET_") {
+		if strings.HasSuffix(name, "_PASSWORD") || strings.HasSuffix(name, "_TLS_KEY") || strings.HasPrefix(name, "USSDD_SECRET_") {
 			t.Errorf("%s: a secret in the environment", name)
 		}
 	}
@@ -254,8 +264,10 @@ func TestExampleIsTaken(t *testing.T) {
 	shown := example(t)
 	shown["USSDD_SMSC_MTN_PASSWORD_FILE"] = password // what is on the host is not here
 	shown["USSDD_DATABASE"] = "sqlite:" + filepath.Join(dir, "ussdd.db")
-	delete(shown, "USSDD_MENUS")
-	delete(shown, "USSDD_VENDORS")
+	shown["USSDD_CONTROL"] = filepath.Join(dir, "control.sock")
+	for _, name := range []string{"MENUS", "VENDORS", "SMSC_MTN_TLS_CA", "SMSC_MTN_TLS_CERT"} {
+		delete(shown, "USSDD_"+name)
+	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "USSDD_") })
 	for name, value := range shown {
 		env = append(env, name+"="+value)

@@ -27,11 +27,6 @@ func decodeFlags(c *call, f *flag.FlagSet) {
 	f.BoolVar(&c.brief, "brief", false, "one line for each PDU")
 }
 
-// inputError says that what is to be decoded cannot be.
-type inputError struct{ error }
-
-func (e inputError) Unwrap() error { return e.error }
-
 // decode explains PDUs.
 func decode(c *call) error {
 	p, err := dialect(c.profile, c.knobs)
@@ -46,7 +41,7 @@ func decode(c *call) error {
 	}
 	name, content, err := input(c.args[0])
 	if err != nil {
-		return inputError{err}
+		return err
 	}
 	switch {
 	case isCapture(content):
@@ -60,7 +55,7 @@ func decode(c *call) error {
 		d.octets(content)
 	}
 	if err != nil {
-		return inputError{fmt.Errorf("%s: %w", name, err)}
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return d.end()
 }
@@ -308,7 +303,7 @@ func (d *decoder) end() error {
 		return d.c.print(append([]shownPDU{}, d.shown...))
 	}
 	if d.err == nil && !d.any {
-		return inputError{errors.New("there is no PDU to show")}
+		return errors.New("there is no PDU to show")
 	}
 	return d.err
 }

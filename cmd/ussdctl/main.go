@@ -1,6 +1,7 @@
 // Command ussdctl is the operators' command line: schema, wallets, purchases,
-// the ledger, sessions and PDUs. It works on the database itself, whether the
-// daemon runs or not; decode needs neither.
+// the ledger and sessions, which it works on in the database itself, whether the
+// daemon runs or not; links and pushes, which it asks the daemon for; and decode,
+// which needs neither.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,6 +78,36 @@ var commands = []command{
 	}},
 	{name: "session show", args: "ID", n: 1, does: "one session with its steps", run: sessionShow},
 	{name: "decode", args: "HEX|FILE|-", n: 1, does: "explain PDUs: hexadecimal, raw octets or a capture (pcap, pcapng)", run: decode, offline: true, flags: decodeFlags},
+	{name: "link list", does: "the links to SMSCs with their binds", run: linkList, flags: controlFlags, offline: true},
+	{name: "link up", args: "NAME", n: 1, does: "bind a link and wait until all its binds are bound", run: linkUp, flags: waitFlags, offline: true},
+	{name: "link down", args: "NAME", n: 1, does: "unbind a link and wait for it; so it stays until link up or a restart", run: linkDown, flags: waitFlags, offline: true},
+	{name: "link drain", args: "NAME", n: 1, does: "let a link's live dialogues go on and refuse new ones", run: linkDrain, flags: waitFlags, offline: true},
+	{name: "link trace", args: "NAME", n: 1, does: "show a link's PDUs as they pass", run: linkTrace, offline: true, flags: func(c *call, f *flag.FlagSet) {
+		controlFlags(c, f)
+		f.StringVar(&c.msisdn, "msisdn", "", "only the PDUs of this `MSISDN`")
+		f.BoolVar(&c.inputs, "inputs", false, "show what subscribers type, which may be a PIN")
+		f.BoolVar(&c.full, "full", false, "whole numbers of subscribers, not masked ones")
+		f.StringVar(&c.pcap, "pcap", "", "also write the PDUs, numbers included, to `FILE` for Wireshark and tshark")
+		f.DurationVar(&c.wait, "for", 0, "end after `DURATION`, such as 30s; otherwise ^C ends it")
+	}},
+	{name: "push", args: "-smsc NAME -msisdn MSISDN -service CODE", does: "open a service's menu on a handset, or only tell it something", run: push, offline: true,
+		flags: func(c *call, f *flag.FlagSet) {
+			controlFlags(c, f)
+			f.StringVar(&c.smsc, "smsc", "", "`NAME` of the SMSC; required")
+			f.StringVar(&c.msisdn, "msisdn", "", "whose handset: a number in any spelling; required")
+			f.StringVar(&c.service, "service", "", "`CODE` of the service, such as *999#, which the subscriber sees as the sender; required")
+			f.StringVar(&c.text, "text", "", "tell this `TEXT` and open no menu")
+		}},
+}
+
+// controlFlags are those of the commands that ask the daemon.
+func controlFlags(c *call, f *flag.FlagSet) {
+	f.StringVar(&c.control, "control", "", "`PATH` of the daemon's control socket, instead of USSDD_CONTROL")
+}
+
+func waitFlags(c *call, f *flag.FlagSet) {
+	controlFlags(c, f)
+	f.DurationVar(&c.wait, "wait", 30*time.Second, "give up after `DURATION`")
 }
 
 func listFlags(c *call, f *flag.FlagSet) {
@@ -102,9 +134,12 @@ type call struct {
 	since                                         time.Duration
 	after, msisdn, note, reference, source, state string
 
-	brief   bool
-	profile string
-	knobs   []string // NAME=VALUE
+	brief                              bool
+	profile                            string
+	knobs                              []string // NAME=VALUE
+	inputs                             bool
+	wait                               time.Duration
+	control, pcap, service, smsc, text string
 }
 
 // usageError is the caller's mistake.
@@ -123,13 +158,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		usage(stdout)
 		return exitOK
 	}
-	name := strings.Join(args[:min(2, len(args))], " ")
 	for _, cmd := range commands {
-		if cmd.name == name || cmd.name == args[0] {
-			return cmd.call(ctx, args[len(strings.Fields(cmd.name)):], stdout, stderr)
+		words := strings.Fields(cmd.name)
+		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			return cmd.call(ctx, args[len(words):], stdout, stderr)
 		}
 	}
-	fmt.Fprintf(stderr, "ussdctl: no command %q; see ussdctl help\n", name)
+	fmt.Fprintf(stderr, "ussdctl: no command %q; see ussdctl help\n", strings.Join(args[:min(2, len(args))], " "))
 	return exitUsage
 }
 
@@ -142,10 +177,10 @@ func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Wr
 		f.PrintDefaults()
 	}
 	f.BoolVar(&c.json, "json", false, "print JSON")
-	// No default here: the flag's help would show the DSN's password.
-	database := new(string)
+	var database string
 	if !cmd.offline {
-		f.StringVar(database, "database", "", "sqlite:PATH or mysql:DSN, instead of USSDD_DATABASE as `NAME`")
+		// No default here: the flag's help would show the DSN's password.
+		f.StringVar(&database, "database", "", "sqlite:PATH or mysql:DSN, instead of USSDD_DATABASE as `NAME`")
 	}
 	if cmd.flags != nil {
 		cmd.flags(c, f)
@@ -166,20 +201,20 @@ func (cmd command) call(ctx context.Context, args []string, stdout, stderr io.Wr
 		f.Usage()
 		return exitUsage
 	}
-	if *database == "" {
-		*database = databaseName()
+	if database == "" {
+		database = databaseName()
 	}
-	err := cmd.do(c, *database)
+	err := cmd.do(c, database)
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "ussdctl %s: %v\n", cmd.name, err)
-	if path, ok := strings.CutPrefix(*database, "sqlite:"); ok && errors.Is(err, store.ErrSchemaMissing) {
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok && errors.Is(err, store.ErrSchemaMissing) {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			fmt.Fprintf(stderr, "There is no file %s. Is USSDD_DATABASE set as it is for ussdd?\n", path)
 		}
 	}
-	return exitCode(err)
+	return cmd.exitCode(err)
 }
 
 // do runs the command, on the database unless it needs none.
@@ -216,13 +251,13 @@ type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
 
-func exitCode(err error) int {
+func (cmd command) exitCode(err error) int {
 	switch {
 	case errors.As(err, new(databaseError)):
 		return exitDatabase
 	case errors.As(err, new(usageError)), errors.Is(err, store.ErrInvalid):
 		return exitUsage
-	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch), errors.As(err, new(inputError)):
+	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch), cmd.offline:
 		return exitFailed
 	}
 	return exitDatabase
@@ -237,7 +272,10 @@ func databaseName() string {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprint(w, "ussdctl works on ussdd's database: USSDD_DATABASE, or -database sqlite:PATH or mysql:DSN.\n\n")
+	fmt.Fprint(w, `ussdctl works on ussdd's database: USSDD_DATABASE, or -database sqlite:PATH or mysql:DSN.
+For links and pushes it asks the running ussdd, through its socket: USSDD_CONTROL, or -control PATH.
+
+`)
 	rows := [][]string{}
 	for _, cmd := range commands {
 		rows = append(rows, []string{"ussdctl " + cmd.name + " " + cmd.args, cmd.does})

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ussdd/smpp"
 	"ussdd/store"
 )
 
@@ -23,11 +24,9 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 	cfg, bad := loadConfig()
 	tw := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
 	for _, s := range cfg.smscs {
-		if text, err := s.text(); err != nil {
-			bad.add("%s_PROFILE: %v", smscPrefix(s.name), err)
-		} else {
-			fmt.Fprintf(tw, "smsc %s\t%s as %s, profile %s, %d septets a screen\n", s.name, s.Addr, s.SystemID, s.Profile, text.Limit())
-		}
+		text := s.text()
+		fmt.Fprintf(tw, "smsc %s\t%s as %s, %s, profile %s, %d units of %s a screen\n", s.name, strings.Join(s.Addr, ", then "),
+			strings.Join(s.SystemID, ", "), s.connections(), s.profile.Name, text.Limit(), text.Alphabet)
 	}
 	loaded, err := loadData(cfg, nil, nil)
 	var more problems
@@ -53,12 +52,70 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 		fmt.Fprintf(tw, "database\t%s\n", found)
 	}
 	tw.Flush()
+	for _, s := range cfg.smscs {
+		for _, file := range s.expiring {
+			fmt.Fprintf(stdout, "smsc %s: %s\n", s.name, file)
+		}
+		fmt.Fprintln(stdout)
+		knobs(stdout, s.name, s.profile.Name, s.preset.Name, s.profile.Knobs(), s.preset.Knobs())
+	}
 	if len(bad) > 0 {
 		complain(stderr, dedupe(bad))
 		return exitConfig
 	}
 	fmt.Fprintln(stdout, "no problems")
 	return exitOK
+}
+
+// connections says what is opened to the SMSC.
+func (s smscConfig) connections() string {
+	n := s.Binds * max(1, len(s.SystemID))
+	what := plural(n, "transceiver")
+	if modes[s.Mode] == smpp.Pair {
+		what = plural(n, "pair") + " of transmitter and receiver"
+	}
+	if s.TLS {
+		what += " over TLS"
+	}
+	return what
+}
+
+// knobs prints the settings of an SMSC's profile as they are in force, and marks
+// those that are not the preset's.
+func knobs(w io.Writer, smsc, profile, preset string, inForce, shipped []smpp.Knob) {
+	ships := make(map[string]string)
+	for _, k := range shipped {
+		ships[k.Name] = meaning(k)
+	}
+	var rows strings.Builder
+	tw := tabwriter.NewWriter(&rows, 0, 8, 2, ' ', 0)
+	changes := 0
+	for _, k := range inForce {
+		means := meaning(k)
+		if means == ships[k.Name] {
+			fmt.Fprintf(tw, "  %s\t%s\n", k.Name, means)
+			continue
+		}
+		changes++
+		fmt.Fprintf(tw, "* %s\t%s\t(%s: %s)\n", k.Name, means, preset, ships[k.Name])
+	}
+	tw.Flush()
+	fmt.Fprintf(w, "smsc %s: profile %s", smsc, profile)
+	if changes > 0 {
+		fmt.Fprintf(w, ", %s from %s", plural(changes, "change"), preset)
+	}
+	fmt.Fprintf(w, "\n%s", rows.String())
+}
+
+// meaning is a knob's value for a person.
+func meaning(k smpp.Knob) string {
+	switch {
+	case k.Means != "":
+		return k.Means
+	case k.Value != "":
+		return k.Value
+	}
+	return "none"
 }
 
 // dedupe drops problems that two checks found alike, keeping their order.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
-	"ussdd/smpp"
+	"ussdd/cmd/ussdd/control"
 	"ussdd/store"
 )
 
@@ -35,6 +35,7 @@ type config struct {
 	VendorURLs urls   `envconfig:"VENDOR_URLS" desc:"base URLs that override the vendors' own, for example mtn=https://sandbox.example/v1,glo=…"`
 	SecretsDir string `envconfig:"SECRETS_DIR" desc:"directory with one file for each secret that the vendors name; $CREDENTIALS_DIRECTORY is looked into first, USSDD_SECRET_<NAME> last"`
 
+	Control   string `desc:"path of the socket that ussdctl's link and push commands use, open to the daemon's user and group; - for none; unset: control.sock in $RUNTIME_DIRECTORY, or ussdd.sock in the working directory"`
 	AdminAddr string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8686" desc:"host:port of /livez, /readyz and /metrics; - for none"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
@@ -66,29 +67,6 @@ func (u *urls) Decode(value string) error {
 		(*u)[name] = to
 	}
 	return nil
-}
-
-// smscConfig is one SMSC's variables, USSDD_SMSC_<NAME>_….
-type smscConfig struct {
-	name   string
-	unbind time.Duration // for saying goodbye at the stop; part of USSDD_DRAIN_TIMEOUT
-
-	Addr         string `desc:"host:port of the SMSC; required"`
-	SystemID     string `envconfig:"SYSTEM_ID" desc:"system_id of the bind, at most 15 octets; required"`
-	Password     string `desc:"password of the bind, at most 8 octets by the standard; a longer one is sent as it is; better in a file"`
-	PasswordFile string `envconfig:"PASSWORD_FILE" desc:"file with the password; unset: $CREDENTIALS_DIRECTORY/smsc-<name>-password if there is one"`
-	SystemType   string `envconfig:"SYSTEM_TYPE" desc:"system_type of the bind, at most 12 octets"`
-	Profile      string `default:"standard" desc:"dialect of USSD over SMPP"`
-	MaxText      int    `envconfig:"MAX_TEXT" default:"0" desc:"septets in one screen; 0: the profile's"`
-	Window       int    `default:"100" desc:"submit_sm that may wait for their response at once"`
-
-	ConnectTimeout  time.Duration `envconfig:"CONNECT_TIMEOUT" default:"10s" desc:"for the TCP connection"`
-	BindTimeout     time.Duration `envconfig:"BIND_TIMEOUT" default:"10s" desc:"for the bind_transceiver_resp"`
-	EnquireLink     time.Duration `envconfig:"ENQUIRE_LINK" default:"30s" desc:"idle time after which an enquire_link is sent"`
-	EnquireTimeout  time.Duration `envconfig:"ENQUIRE_TIMEOUT" default:"10s" desc:"for the enquire_link_resp; after two misses the link is closed"`
-	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"10s" desc:"for the submit_sm_resp"`
-	ReconnectMin    time.Duration `envconfig:"RECONNECT_MIN" default:"1s" desc:"first wait before connecting again; it doubles, with jitter"`
-	ReconnectMax    time.Duration `envconfig:"RECONNECT_MAX" default:"1m" desc:"longest wait before connecting again; refused credentials wait it at once; doubling begins anew after a bind that lasted longer than it"`
 }
 
 // problems collects everything that is wrong, so that the operator can mend it
@@ -125,6 +103,12 @@ func loadConfig() (*config, problems) {
 	}
 	if _, err := logLevel(c.LogLevel); err != nil {
 		bad.add("USSDD_LOG_LEVEL: %q is none of debug, info, warn, error", c.LogLevel)
+	}
+	if c.Control == "" {
+		c.Control = control.DefaultPath()
+	}
+	if c.Control != "-" {
+		bad.addErr("USSDD_CONTROL", control.CheckPath(c.Control))
 	}
 	if c.AdminAddr == "" {
 		bad.add("USSDD_ADMIN_ADDR: empty; use - for none")
@@ -204,6 +188,10 @@ func checkDir(path string) error {
 	return err
 }
 
+// closing is the part of the drain's time that unbinding may take, and writing
+// what is left.
+func (c *config) closing() time.Duration { return c.DrainTimeout / 8 }
+
 var smscName = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
 
 func smscPrefix(name string) string {
@@ -223,93 +211,13 @@ func (c *config) loadSMSCs(bad *problems) {
 			bad.add("USSDD_SMSCS: %q is named twice", name)
 		default:
 			named[smscPrefix(name)] = true
-			c.smscs = append(c.smscs, loadSMSC(name, bad))
+			s := loadSMSC(name, time.Now(), bad)
+			s.UnbindTimeout = min(s.UnbindTimeout, c.closing())
+			c.smscs = append(c.smscs, s)
 		}
 	}
 	if len(c.smscs) == 0 && !bad.about(prefix+"_SMSCS") {
 		bad.add("USSDD_SMSCS: no SMSC is named, so there is nothing to bind to")
-	}
-}
-
-// loadSMSC reads and checks the variables of one SMSC.
-func loadSMSC(name string, bad *problems) smscConfig {
-	s := smscConfig{name: name}
-	p := smscPrefix(name)
-	var own problems
-	process(p, &s, &own)
-	s.loadPassword(p, &own)
-	s.check(p, &own)
-	if len(own) == 0 {
-		_, own = newLinks([]smscConfig{s}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
-	}
-	*bad = append(*bad, own...)
-	return s
-}
-
-// loadPassword takes the password from its file, if there is one.
-func (s *smscConfig) loadPassword(p string, bad *problems) {
-	if s.Password != "" {
-		if s.PasswordFile != "" {
-			bad.add("%s_PASSWORD_FILE: %s_PASSWORD is set too", p, p)
-		}
-		return
-	}
-	files := credentialFiles("smsc-" + strings.ToLower(s.name) + "-password")
-	if s.PasswordFile != "" {
-		files = []string{s.PasswordFile}
-	}
-	text, found, err := readFirst(files)
-	if err == nil && s.PasswordFile != "" && !found {
-		err = fmt.Errorf("%s is not there", s.PasswordFile)
-	}
-	if err != nil {
-		bad.add("%s_PASSWORD_FILE: %v", p, err)
-	}
-	s.Password = text
-}
-
-// maxShortMessage is what fits into a PDU's short_message (SMPP 3.4 §5.2.22).
-const maxShortMessage = 254
-
-// check names the variables that a link could not work with.
-func (s *smscConfig) check(p string, bad *problems) {
-	if s.Addr == "" {
-		bad.add("%s_ADDR: missing", p)
-	} else if strings.HasPrefix(s.Addr, ":") {
-		bad.add("%s_ADDR: %s has no host", p, s.Addr)
-	} else {
-		bad.addErr(p+"_ADDR", checkAddr(s.Addr, 1))
-	}
-	if s.SystemID == "" {
-		bad.add("%s_SYSTEM_ID: missing", p)
-	}
-	for _, f := range []struct {
-		name, value string
-		max         int
-	}{{"SYSTEM_ID", s.SystemID, 15}, {"SYSTEM_TYPE", s.SystemType, 12}} { // SMPP 3.4 §4.1.1
-		if len(f.value) > f.max {
-			bad.add("%s_%s: %d octets, SMPP takes at most %d", p, f.name, len(f.value), f.max)
-		}
-	}
-	if _, err := smpp.ProfileByName(s.Profile); err != nil {
-		bad.add("%s_PROFILE: %v", p, err)
-		s.Profile = "standard" // so that the menus can still be checked
-	}
-	if s.MaxText < 0 || s.MaxText > maxShortMessage {
-		bad.add("%s_MAX_TEXT: %d is outside 0 to %d", p, s.MaxText, maxShortMessage)
-	}
-	if s.Window <= 0 && !bad.about(p+"_WINDOW") {
-		bad.add("%s_WINDOW: %d is not positive", p, s.Window)
-	}
-	for name, d := range map[string]time.Duration{"CONNECT_TIMEOUT": s.ConnectTimeout, "BIND_TIMEOUT": s.BindTimeout,
-		"ENQUIRE_LINK": s.EnquireLink, "ENQUIRE_TIMEOUT": s.EnquireTimeout, "RESPONSE_TIMEOUT": s.ResponseTimeout,
-		"RECONNECT_MIN": s.ReconnectMin, "RECONNECT_MAX": s.ReconnectMax} {
-		if d <= 0 && !bad.about(p+"_"+name) {
-			bad.add("%s_%s: %v is not a positive duration", p, name, d)
-		}
-	}
-	if s.ReconnectMax > 0 && s.ReconnectMin > s.ReconnectMax {
-		bad.add("%s_RECONNECT_MIN: %v is longer than %s_RECONNECT_MAX, %v", p, s.ReconnectMin, p, s.ReconnectMax)
 	}
 }
 
@@ -365,9 +273,11 @@ func process(prefix string, spec any, bad *problems) {
 
 // typeWords name the types of variables whose values can be misread.
 var typeWords = map[reflect.Kind]string{
-	reflect.Int:   "a whole number",
-	reflect.Int64: "a duration such as 500ms, 20s or 5m",
-	reflect.Map:   "a list of name=URL, with commas between them",
+	reflect.Bool:    "true or false",
+	reflect.Float64: "a number",
+	reflect.Int:     "a whole number",
+	reflect.Int64:   "a duration such as 500ms, 20s or 5m",
+	reflect.Map:     "a list of name=URL, with commas between them",
 }
 
 // variable is the name of a field's variable.

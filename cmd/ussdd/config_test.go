@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,7 +22,7 @@ func set(t *testing.T, env map[string]string) {
 	t.Helper()
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, prefix+"_") || name == "CREDENTIALS_DIRECTORY" || name == "STATE_DIRECTORY" {
+		if strings.HasPrefix(name, prefix+"_") || slices.Contains([]string{"CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"}, name) {
 			t.Setenv(name, "")
 			os.Unsetenv(name)
 		}
@@ -56,8 +58,80 @@ func TestConfigOfTwoSMSCs(t *testing.T) {
 		t.Errorf("URLs %v", c.VendorURLs)
 	}
 	mtn, glo := c.smscs[0], c.smscs[1]
-	if mtn.Password != "secret1" || mtn.Window != 7 || mtn.Profile != "standard" || glo.name != "glo-1" || glo.Password != "secret2" {
+	if mtn.accounts[0].Password != "secret1" || mtn.Window != 7 || mtn.Profile != "standard" || glo.name != "glo-1" ||
+		glo.accounts[0].Password != "secret2" {
 		t.Errorf("%+v", c.smscs)
+	}
+}
+
+// TestEveryVariableReachesTheLink sets all that a link is made with.
+func TestEveryVariableReachesTheLink(t *testing.T) {
+	dir := t.TempDir()
+	passwords := filepath.Join(dir, "passwords")
+	write(t, passwords, "one\r\ntwo\n")
+	authority := newAuthority(t)
+	authority.files(t, dir, time.Now().Add(-time.Hour), time.Now().Add(365*24*time.Hour))
+	env := map[string]string{"USSDD_DRAIN_TIMEOUT": "24s"}
+	for name, value := range map[string]string{
+		"ADDR": "a:1, b:2", "SYSTEM_ID": "vas1, vas2", "PASSWORD_FILE": passwords, "SYSTEM_TYPE": "USSD", "MODE": "tx+rx", "BINDS": "3",
+		"TLS": "true", "TLS_CA": filepath.Join(dir, "ca.pem"), "TLS_SERVER_NAME": "smsc.example",
+		"TLS_CERT": filepath.Join(dir, "cert.pem"), "TLS_KEY": filepath.Join(dir, "key.pem"),
+		"PROFILE": "standard", "PROFILE_SET": "service_type=VAS", "MAX_TEXT": "120", "WINDOW": "7", "QUEUE": "8", "RATE": "12.5",
+		"CONNECT_TIMEOUT": "11s", "BIND_TIMEOUT": "12s", "ENQUIRE_LINK": "13s", "ENQUIRE_TIMEOUT": "14s", "READ_TIMEOUT": "15s",
+		"RESPONSE_TIMEOUT": "16s", "WRITE_TIMEOUT": "17s", "UNBIND_TIMEOUT": "18s", "RECONNECT_MIN": "19s", "RECONNECT_MAX": "20s",
+	} {
+		env["USSDD_SMSC_MTN_"+name] = value
+	}
+	set(t, oneSMSC(env))
+	c, bad := loadConfig()
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	got := c.smscs[0].link()
+	if got.TLS == nil || got.TLS.ServerName != "smsc.example" || got.TLS.MinVersion != tls.VersionTLS12 || got.TLS.RootCAs == nil || len(got.TLS.Certificates) != 1 {
+		t.Errorf("TLS %+v", got.TLS)
+	}
+	if got.Profile.ServiceType != "VAS" || c.smscs[0].preset.ServiceType != "USSD" {
+		t.Errorf("service_type %q of preset %q", got.Profile.ServiceType, c.smscs[0].preset.ServiceType)
+	}
+	got.TLS, got.Profile = nil, nil
+	want := smpp.Config{Name: "mtn", Addrs: []string{"a:1", "b:2"}, Accounts: []smpp.Account{{SystemID: "vas1", Password: "one"}, {SystemID: "vas2", Password: "two"}},
+		SystemType: "USSD", Mode: smpp.Pair, Binds: 3, MaxText: 120, Busy: busyText, Window: 7, Queue: 8, Rate: 12.5,
+		ConnectTimeout: 11 * time.Second, BindTimeout: 12 * time.Second, EnquireLink: 13 * time.Second, EnquireTimeout: 14 * time.Second,
+		ReadTimeout: 15 * time.Second, ResponseTimeout: 16 * time.Second, WriteTimeout: 17 * time.Second,
+		UnbindTimeout: 3 * time.Second, // an eighth of the drain
+		ReconnectMin:  19 * time.Second, ReconnectMax: 20 * time.Second}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+// TestLinkDefaults holds the defaults that `ussdd -help` prints against those of
+// smpp: what the environment does not say, nobody says.
+func TestLinkDefaults(t *testing.T) {
+	set(t, oneSMSC(map[string]string{"USSDD_SMSC_MTN_PASSWORD": "all", "USSDD_SMSC_MTN_SYSTEM_ID": "a,b", "USSDD_DRAIN_TIMEOUT": "1m"}))
+	c, bad := loadConfig()
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	got := c.smscs[0].link()
+	if got.Profile.Name != "standard" {
+		t.Errorf("profile %s", got.Profile.Name)
+	}
+	got.Profile = nil
+	want := smpp.Config{Name: "mtn", Addrs: []string{"10.0.0.1:2775"}, Accounts: []smpp.Account{{SystemID: "a", Password: "all"}, {SystemID: "b", Password: "all"}},
+		Binds: 1, Busy: busyText, Queue: 4096, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
+		EnquireTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second, UnbindTimeout: 5 * time.Second,
+		ReconnectMin: time.Second, ReconnectMax: time.Minute}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -98,10 +172,9 @@ func oneSMSC(more map[string]string) map[string]string {
 }
 
 func TestConfigProblems(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file, three := filepath.Join(t.TempDir(), "file"), filepath.Join(t.TempDir(), "three")
+	write(t, file, "")
+	write(t, three, "a\nb\nc\n")
 	for _, test := range []struct {
 		name, value string
 		want        string // nothing else may be wrong
@@ -114,19 +187,56 @@ func TestConfigProblems(t *testing.T) {
 		{"USSDD_SMSC_MTN_ADDR", ":2775", "USSDD_SMSC_MTN_ADDR: :2775 has no host"},
 		{"USSDD_SMSC_MTN_ADDR", "smsc:smpp", `USSDD_SMSC_MTN_ADDR: port "smpp" is not a number from 1 to 65535`},
 		{"USSDD_SMSC_MTN_ADDR", "smsc:0", `USSDD_SMSC_MTN_ADDR: port "0" is not a number from 1 to 65535`},
-		{"USSDD_SMSC_MTN_WINDOW", "0", "USSDD_SMSC_MTN_WINDOW: 0 is not positive"},
+		{"USSDD_SMSC_MTN_ADDR", "a:1,b", "USSDD_SMSC_MTN_ADDR: address b: missing port in address"},
+		{"USSDD_SMSC_MTN_ADDR", "a:1, a:1", `USSDD_SMSC_MTN_ADDR: "a:1" is named twice`},
+		{"USSDD_SMSC_MTN_ADDR", " ,", "USSDD_SMSC_MTN_ADDR: missing"},
+		{"USSDD_SMSC_MTN_SYSTEM_ID", "vas,", ""},
+		{"USSDD_SMSC_MTN_SYSTEM_ID", "vas,vas", `USSDD_SMSC_MTN_SYSTEM_ID: "vas" is named twice`},
+		{"USSDD_SMSC_MTN_SYSTEM_ID", "vas,sixteen-octets-x", "USSDD_SMSC_MTN_SYSTEM_ID: 16 octets, SMPP takes at most 15"},
+		{"USSDD_SMSC_MTN_SYSTEM_TYPE", "thirteen-octs", "USSDD_SMSC_MTN_SYSTEM_TYPE: 13 octets, SMPP takes at most 12"},
+		{"USSDD_SMSC_MTN_PASSWORD_FILE", file + "2", "USSDD_SMSC_MTN_PASSWORD_FILE: " + file + "2 is not there"},
+		{"USSDD_SMSC_MTN_PASSWORD_FILE", three, "USSDD_SMSC_MTN_PASSWORD_FILE: 3 lines for 1 system_id: one line for all, or one line for each"},
+		{"USSDD_SMSC_MTN_MODE", "rx", `USSDD_SMSC_MTN_MODE: "rx" is neither trx nor tx+rx`},
+		{"USSDD_SMSC_MTN_BINDS", "0", "USSDD_SMSC_MTN_BINDS: 0 is not positive"},
+		{"USSDD_SMSC_MTN_WINDOW", "0", ""},
+		{"USSDD_SMSC_MTN_WINDOW", "-1", "USSDD_SMSC_MTN_WINDOW: -1 is negative"},
+		{"USSDD_SMSC_MTN_QUEUE", "0", "USSDD_SMSC_MTN_QUEUE: 0 is not positive"},
+		{"USSDD_SMSC_MTN_RATE", "fast", `USSDD_SMSC_MTN_RATE: "fast" is not a number`},
+		{"USSDD_SMSC_MTN_RATE", "-1", "USSDD_SMSC_MTN_RATE: -1 is no rate"},
+		{"USSDD_SMSC_MTN_RATE", "NaN", "USSDD_SMSC_MTN_RATE: NaN is no rate"},
+		{"USSDD_SMSC_MTN_RATE", "Inf", "USSDD_SMSC_MTN_RATE: +Inf is no rate"},
+		{"USSDD_SMSC_MTN_TLS", "yes", `USSDD_SMSC_MTN_TLS: "yes" is not true or false`},
+		{"USSDD_SMSC_MTN_TLS", "true", ""},
+		{"USSDD_SMSC_MTN_TLS_CA", file, "USSDD_SMSC_MTN_TLS_CA: USSDD_SMSC_MTN_TLS is not true"},
+		{"USSDD_SMSC_MTN_TLS_SERVER_NAME", "x", "USSDD_SMSC_MTN_TLS_SERVER_NAME: USSDD_SMSC_MTN_TLS is not true"},
 		{"USSDD_SMSC_MTN_WINDOW", "x", `USSDD_SMSC_MTN_WINDOW: "x" is not a whole number`},
 		{"USSDD_SMSC_MTN_MAX_TEXT", "-1", "USSDD_SMSC_MTN_MAX_TEXT: -1 is outside 0 to 254"},
 		{"USSDD_SMSC_MTN_MAX_TEXT", "255", "USSDD_SMSC_MTN_MAX_TEXT: 255 is outside 0 to 254"},
-		{"USSDD_SMSC_MTN_PROFILE", "x", `USSDD_SMSC_MTN_PROFILE: no profile "x"; there are: data-sm, mica, msisdn, service-type, sixdee, standard, tata, vendor-tlv`},
+		{"USSDD_SMSC_MTN_PROFILE", "x", `USSDD_SMSC_MTN_PROFILE: no profile "x"; there are: ` + strings.Join(smpp.Profiles(), ", ")},
+		{"USSDD_SMSC_MTN_PROFILE", "./nope.yaml", "USSDD_SMSC_MTN_PROFILE: open ./nope.yaml: no such file or directory"},
+		{"USSDD_SMSC_MTN_PROFILE", "nope.yml", "USSDD_SMSC_MTN_PROFILE: open nope.yml: no such file or directory"},
+		{"USSDD_SMSC_MTN_PROFILE_SET", "service_type", `USSDD_SMSC_MTN_PROFILE_SET: "service_type" is not knob=value`},
+		{"USSDD_SMSC_MTN_PROFILE_SET", "=x", `USSDD_SMSC_MTN_PROFILE_SET: "=x" is not knob=value`},
+		{"USSDD_SMSC_MTN_PROFILE_SET", "service_type=A; service_type=B", "USSDD_SMSC_MTN_PROFILE_SET: service_type is set twice"},
+		{"USSDD_SMSC_MTN_PROFILE_SET", " service_type = A ;", ""},
 		{"USSDD_SMSC_MTN_ENQUIRE_LINK", "-1s", "USSDD_SMSC_MTN_ENQUIRE_LINK: -1s is not a positive duration"},
 		{"USSDD_SMSC_MTN_BIND_TIMEOUT", "0s", "USSDD_SMSC_MTN_BIND_TIMEOUT: 0s is not a positive duration"},
+		{"USSDD_SMSC_MTN_READ_TIMEOUT", "0s", "USSDD_SMSC_MTN_READ_TIMEOUT: 0s is not a positive duration"},
+		{"USSDD_SMSC_MTN_WRITE_TIMEOUT", "0s", "USSDD_SMSC_MTN_WRITE_TIMEOUT: 0s is not a positive duration"},
+		{"USSDD_SMSC_MTN_UNBIND_TIMEOUT", "0s", "USSDD_SMSC_MTN_UNBIND_TIMEOUT: 0s is not a positive duration"},
+		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "0s", ""},
+		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "-1s", "USSDD_SMSC_MTN_RESPONSE_TIMEOUT: -1s is negative"},
 		{"USSDD_SMSC_MTN_RECONNECT_MIN", "2m", "USSDD_SMSC_MTN_RECONNECT_MIN: 2m0s is longer than USSDD_SMSC_MTN_RECONNECT_MAX, 1m0s"},
 
 		{"USSDD_ADMIN_ADDR", "", "USSDD_ADMIN_ADDR: empty; use - for none"},
 		{"USSDD_ADMIN_ADDR", ":65536", `USSDD_ADMIN_ADDR: port "65536" is not a number from 0 to 65535`},
 		{"USSDD_ADMIN_ADDR", ":0", ""},
 		{"USSDD_LOG_LEVEL", "loud", `USSDD_LOG_LEVEL: "loud" is none of debug, info, warn, error`},
+
+		{"USSDD_CONTROL", "-", ""},
+		{"USSDD_CONTROL", "/nope/x.sock", "USSDD_CONTROL: /nope: no such directory"},
+		{"USSDD_CONTROL", file, "USSDD_CONTROL: " + file + " is there and is not a socket"},
+		{"USSDD_CONTROL", "/tmp/" + strings.Repeat("x", 103), "USSDD_CONTROL: /tmp/" + strings.Repeat("x", 103) + " has 108 octets; the path of a unix socket has at most 107"},
 
 		{"USSDD_MENUS", "/nope", "USSDD_MENUS: /nope: no such directory"},
 		{"USSDD_VENDORS", "/nope", "USSDD_VENDORS: /nope: no such directory"},
@@ -156,9 +266,17 @@ func TestConfigWithoutSMSC(t *testing.T) {
 
 // What loading the configuration lets through, a link must take.
 func TestNewLinksTellsOfEach(t *testing.T) {
-	links, bad := newLinks([]smscConfig{{name: "mtn", Profile: "x"}, {name: "glo", Profile: "standard"},
-		{name: "ok", Profile: "standard", Addr: "10.0.0.1:2775", SystemID: "vas"}}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
-	if len(links) != 1 || len(bad) != 2 || !strings.HasPrefix(bad[0], "USSDD_SMSC_MTN_*: ") || !strings.HasPrefix(bad[1], "USSDD_SMSC_GLO_*: ") ||
+	set(t, oneSMSC(nil))
+	c, bad := loadConfig()
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	ok := c.smscs[0]
+	first, second := ok, ok
+	first.name, second.name = "first", "second"
+	first.Addr, second.accounts = nil, nil
+	links, bad := newLinks([]smscConfig{first, second, ok}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
+	if len(links) != 1 || len(bad) != 2 || !strings.HasPrefix(bad[0], "USSDD_SMSC_FIRST_*: ") || !strings.HasPrefix(bad[1], "USSDD_SMSC_SECOND_*: ") ||
 		strings.Contains(bad[1], "\n") {
 		t.Errorf("%d links, %q", len(links), bad)
 	}
@@ -184,7 +302,7 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	for _, name := range slices.Concat(variables(prefix, config{}), variables(prefix+"_SMSC_<NAME>", smscConfig{})) {
-		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `  (String|Integer|Duration|Comma-separated list of \S+)(, default \S+)?\n    \S.{10,}$`).MatchString(out.String()) {
+		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `  (String|Integer|Float|True or False|Duration|Comma-separated list of \S+)(, default \S+)?\n    \S.{10,}$`).MatchString(out.String()) {
 			t.Errorf("%s is not explained in\n%s", name, out.String())
 		}
 	}

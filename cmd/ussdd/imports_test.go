@@ -15,20 +15,22 @@ import (
 // and everything else only what its line says. Tests may import more.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"smpp":             {},
-		"menus":            {},
-		"vendors":          {},
-		"store":            {},
-		"session":          {"menus"},
-		"vendors/purchase": {"vendors"},
-		"smpp/smpptest":    {"smpp"},
-		"cmd/ussdd":        {"smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
-		"cmd/ussdctl":      {"store", "menus", "smpp"}, // menus for the spellings of numbers and amounts
-		"cmd/smscsim":      {"smpp/smpptest"},
-		"cmd/vendorsim":    {},
-		"scripts/stack":    {},
-		"scripts/demo":     {"scripts/stack"},
-		"scripts/bench":    {"scripts/stack", "smpp", "smpp/smpptest"},
+		"smpp":              {},
+		"menus":             {},
+		"vendors":           {},
+		"store":             {},
+		"session":           {"menus"},
+		"vendors/purchase":  {"vendors"},
+		"smpp/smpptest":     {"smpp"},
+		"cmd/ussdd":         {"cmd/ussdd/control", "smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
+		"cmd/ussdd/control": {"smpp"},
+		// menus for the spellings of numbers and amounts, smpp to explain PDUs
+		"cmd/ussdctl":   {"cmd/ussdd/control", "store", "menus", "smpp"},
+		"cmd/smscsim":   {"smpp/smpptest"},
+		"cmd/vendorsim": {},
+		"scripts/stack": {},
+		"scripts/demo":  {"scripts/stack"},
+		"scripts/bench": {"scripts/stack", "smpp", "smpp/smpptest"},
 	}
 	root := filepath.Join("..", "..")
 	seen := make(map[string]bool)

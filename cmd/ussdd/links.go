@@ -1,11 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 
 	"ussdd/smpp"
 )
+
+// busyText ends a dialogue that there is no room for, where the SMSC's dialect
+// has no status for that.
+const busyText = "Error: Service temporarily unavailable. Please try again."
 
 // newLinks makes one link for each SMSC; none of them runs yet. All that is
 // wrong with any is in the problems. Loading the configuration and the daemon
@@ -14,7 +19,9 @@ func newLinks(smscs []smscConfig, h smpp.Handler, log *slog.Logger) ([]*smpp.Lin
 	var bad problems
 	var links []*smpp.Link
 	for _, s := range smscs {
-		link, err := s.newLink(h, log)
+		cfg := s.link()
+		cfg.Log = log
+		link, err := smpp.NewLink(cfg, h)
 		if err != nil {
 			// One line: smpp joins what it finds with line breaks.
 			bad.add("%s_*: %s", smscPrefix(s.name), strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -25,16 +32,25 @@ func newLinks(smscs []smscConfig, h smpp.Handler, log *slog.Logger) ([]*smpp.Lin
 	return links, bad
 }
 
-func (s smscConfig) newLink(h smpp.Handler, log *slog.Logger) (*smpp.Link, error) {
-	profile, err := smpp.ProfileByName(s.Profile)
-	if err != nil {
-		return nil, err
+// controlled is a link as the control socket has it.
+type controlled struct {
+	*smpp.Link
+	profile *smpp.Profile // in force
+}
+
+// Brief says in one line what a PDU is.
+func (c controlled) Brief(frame []byte) string {
+	if len(frame) < smpp.HeaderLen {
+		return fmt.Sprintf("%d octets, not even a header", len(frame))
 	}
-	return smpp.NewLink(smpp.Config{
-		Name: s.name, Addrs: []string{s.Addr}, Accounts: []smpp.Account{{SystemID: s.SystemID, Password: s.Password}}, SystemType: s.SystemType,
-		Profile: profile, Window: s.Window, MaxText: s.MaxText,
-		ConnectTimeout: s.ConnectTimeout, BindTimeout: s.BindTimeout, EnquireLink: s.EnquireLink,
-		EnquireTimeout: s.EnquireTimeout, ResponseTimeout: s.ResponseTimeout,
-		ReconnectMin: s.ReconnectMin, ReconnectMax: s.ReconnectMax, UnbindTimeout: s.unbind, Log: log,
-	}, h)
+	h := smpp.ParseHeader(frame)
+	line := fmt.Sprintf("%s %d", smpp.CommandName(h.ID), h.Sequence)
+	if h.Status != 0 {
+		line += ", status " + hex(uint32(h.Status))
+	}
+	var m smpp.Message
+	if err := smpp.Decode(frame, &m); err == nil && len(m.Source.Digits)+len(m.Dest.Digits) > 0 {
+		line += fmt.Sprintf(" from %s to %s %q", m.Source.Digits, m.Dest.Digits, c.profile.Text.Fold(string(m.Payload())))
+	}
+	return line
 }

@@ -19,6 +19,7 @@ type metrics struct {
 	actions  *prometheus.HistogramVec
 	reloads  *prometheus.CounterVec
 	loaded   prometheus.Gauge
+	pushes   *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -34,12 +35,18 @@ func newMetrics() *metrics {
 			Help: "Reloads of menus and vendors, by result: ok or refused."}, []string{"result"}),
 		loaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "ussdd_loaded_timestamp_seconds",
 			Help: "When the menus and vendors in force were loaded."}),
+		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_pushes_total",
+			Help: "Pushes that operators asked for, by result: accepted, refused by the SMSC, unanswered, busy (a live session), " +
+				"overload, no_service, unsupported by the profile, unsent for want of a bind, failed."}, []string{"smsc", "result"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ussdd_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	m.loaded.SetToCurrentTime()
-	m.registry.MustRegister(m.steps, m.actions, m.reloads, m.loaded, build,
+	// What begins with its first increment has no rate then.
+	m.reloads.WithLabelValues("ok")
+	m.reloads.WithLabelValues("refused")
+	m.registry.MustRegister(m.steps, m.actions, m.reloads, m.loaded, m.pushes, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -86,20 +93,34 @@ var (
 	recordsDropped  = desc("session_records_dropped_total", "Sessions whose state was not stored, for want of room or because the store will not take it.")
 	writeErrors     = desc("session_write_errors_total", "Batches of session writes that failed and were tried again.")
 
-	linkBound      = desc("link_bound", "1 if the link is bound.", "smsc")
+	linkBound      = desc("link_bound", "1 if the link is bound: if any of its binds is.", "smsc")
 	linkState      = desc("link_state", "1 for the state that the link is in.", "smsc", "state")
+	linkAdmin      = desc("link_admin", "1 for what an operator wants of the link: up, draining, down.", "smsc", "admin")
 	linkPDUs       = desc("link_pdus_total", "PDUs by command and direction: in, out.", "smsc", "command", "direction")
 	linkEvents     = desc("link_events_total", "Dialogue events by operation.", "smsc", "op")
 	linkRefused    = desc("link_submit_refused_total", "submit_sm refused, by command_status.", "smsc", "status")
 	linkBindFailed = desc("link_bind_refused_total", "Binds refused, by command_status.", "smsc", "status")
 	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
+	linkReceipts   = desc("link_receipts_total", "Delivery receipts, acknowledged and ignored.", "smsc")
 	linkReconnects = desc("link_reconnects_total", "Attempts to connect after the first.", "smsc")
 	linkRetried    = desc("link_submit_retried_total", "submit_sm sent again after a temporary refusal.", "smsc")
 	linkUnanswered = desc("link_submit_unanswered_total", "submit_sm whose response was lost with the link.", "smsc")
 	linkWithdrawn  = desc("link_submit_withdrawn_total", "Replies that waited until their dialogue was over, and were not sent.", "smsc")
 	linkInFlight   = desc("link_window_used", "submit_sm that wait for their response.", "smsc")
 	linkQueued     = desc("link_queue_used", "Replies that wait for room in the window.", "smsc")
+	linkQueue      = desc("link_queue_limit", "Replies that may wait; further ones are refused.", "smsc")
 	linkLastPDU    = desc("link_last_pdu_age_seconds", "Time since anything was received from the SMSC.", "smsc")
+	tracesWatched  = desc("traces", "Traces that are being watched.")
+
+	bindBound     = desc("bind_bound", "1 if the bind is bound.", "smsc", "bind")
+	bindState     = desc("bind_state", "1 for the state that the bind is in.", "smsc", "bind", "state")
+	bindRefused   = desc("link_credentials_refused", "1 if the last bind was refused for its credentials: somebody has to mend that.", "smsc", "bind")
+	bindInFlight  = desc("bind_window_used", "submit_sm that wait for their response.", "smsc", "bind")
+	bindWindow    = desc("bind_window", "submit_sm that may wait for their response, as it is in force.", "smsc", "bind")
+	bindRate      = desc("bind_rate", "submit_sm per second that are allowed, as it is in force; 0 without a limit.", "smsc", "bind")
+	bindThrottled = desc("bind_throttled", "1 while the SMSC's throttling keeps the window or the rate below what is configured.", "smsc", "bind")
+	bindQueued    = desc("bind_queue_used", "Replies that wait to be sent on this bind.", "smsc", "bind")
+	bindLastPDU   = desc("bind_last_pdu_age_seconds", "Time since anything was received on the bind, while it is bound.", "smsc", "bind")
 
 	purchases        = desc("purchases_total", "Purchases decided, by state: delivered or failed.", "state")
 	purchasesHeld    = desc("purchases_held_total", "Purchases begun: money held.")
@@ -134,7 +155,10 @@ func (p parts) Collect(out chan<- prometheus.Metric) {
 	}
 	p.sessions(counter, gauge)
 	for _, l := range p.d.links {
-		link(l.Status(), counter, gauge)
+		link(l.Status(), time.Now(), counter, gauge)
+	}
+	if s := p.d.control; s != nil {
+		gauge(tracesWatched, float64(s.Traces()))
 	}
 	p.purchases(counter, gauge)
 	for _, e := range p.d.data.Load().vendors.Endpoints() {
@@ -168,16 +192,26 @@ func (p parts) sessions(counter, gauge sample) {
 	}
 }
 
-func link(st smpp.Status, counter, gauge sample) {
+// states are all that a link or a bind can be in.
+var states = []smpp.State{smpp.Closed, smpp.Connecting, smpp.Binding, smpp.Bound, smpp.Unbinding, smpp.Waiting}
+
+func link(st smpp.Status, now time.Time, counter, gauge sample) {
 	name := st.Name
 	gauge(linkBound, truth(st.State == smpp.Bound), name)
-	for _, state := range []smpp.State{smpp.Closed, smpp.Connecting, smpp.Binding, smpp.Bound, smpp.Unbinding, smpp.Waiting} {
+	for _, state := range states {
 		gauge(linkState, truth(st.State == state), name, state.String())
+	}
+	for _, admin := range []smpp.Admin{smpp.Up, smpp.Draining, smpp.Down} {
+		gauge(linkAdmin, truth(st.Admin == admin), name, admin.String())
 	}
 	gauge(linkInFlight, float64(st.InFlight), name)
 	gauge(linkQueued, float64(st.Queued), name)
+	gauge(linkQueue, float64(st.Queue), name)
 	if !st.LastPDU.IsZero() {
-		gauge(linkLastPDU, time.Since(st.LastPDU).Seconds(), name)
+		gauge(linkLastPDU, now.Sub(st.LastPDU).Seconds(), name)
+	}
+	for _, b := range st.Binds {
+		bind(name, b, now, gauge)
 	}
 	c := st.Counters
 	for command, n := range c.In {
@@ -198,10 +232,28 @@ func link(st smpp.Status, counter, gauge sample) {
 	for kind, n := range c.Malformed {
 		counter(linkMalformed, float64(n), name, kind)
 	}
+	counter(linkReceipts, float64(c.Receipts), name)
 	counter(linkReconnects, float64(c.Reconnects), name)
 	counter(linkRetried, float64(c.Retried), name)
 	counter(linkUnanswered, float64(c.Unanswered), name)
 	counter(linkWithdrawn, float64(c.Withdrawn), name)
+}
+
+func bind(smsc string, b smpp.BindStatus, now time.Time, gauge sample) {
+	gauge(bindBound, truth(b.State == smpp.Bound), smsc, b.Name)
+	for _, state := range states {
+		gauge(bindState, truth(b.State == state), smsc, b.Name, state.String())
+	}
+	gauge(bindRefused, truth(b.BadAccount), smsc, b.Name)
+	gauge(bindInFlight, float64(b.InFlight), smsc, b.Name)
+	gauge(bindWindow, float64(b.Window), smsc, b.Name)
+	gauge(bindRate, b.Rate, smsc, b.Name)
+	// A rate of 0 is none: throttling may set one where none is configured.
+	gauge(bindThrottled, truth(b.Window < b.MaxWindow || b.Rate > 0 && (b.MaxRate == 0 || b.Rate < b.MaxRate)), smsc, b.Name)
+	gauge(bindQueued, float64(b.Queued), smsc, b.Name)
+	if b.State == smpp.Bound && !b.LastPDU.IsZero() {
+		gauge(bindLastPDU, now.Sub(b.LastPDU).Seconds(), smsc, b.Name)
+	}
 }
 
 func (p parts) purchases(counter, gauge sample) {

@@ -41,11 +41,7 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	if cfg.Vendors != "" {
 		vendorFS = os.DirFS(cfg.Vendors)
 	}
-	opt, err := menuOptions(cfg)
-	if err != nil {
-		return nil, problems{err.Error()} // the environment names a profile that does not exist
-	}
-	if d.menus, err = menus.Load(menuFS, opt); err != nil {
+	if d.menus, err = menus.Load(menuFS, menuOptions(cfg)); err != nil {
 		bad.addErr(where("menus", cfg.Menus), err)
 	}
 	secrets := secretReader{dir: cfg.SecretsDir}
@@ -72,40 +68,24 @@ func where(what, dir string) string {
 	return dir
 }
 
-// menuOptions are what the menus are checked against: the actions that exist
-// and the narrowest link.
-func menuOptions(cfg *config) (menus.Options, error) {
-	opt := menus.Options{Actions: session.Actions()}
+// menuOptions are what the menus are checked against: the actions that exist and
+// every alphabet and screen size of the SMSCs.
+func menuOptions(cfg *config) menus.Options {
+	var texts []smpp.Text
 	for _, s := range cfg.smscs {
-		text, err := s.text()
-		if err != nil {
-			return opt, fmt.Errorf("%s_PROFILE: %w", smscPrefix(s.name), err)
-		}
-		if opt.Medium == nil || text.Limit() < opt.Medium.Limit() {
-			opt.Medium = text
+		if text := s.text(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
 		}
 	}
-	if opt.Medium == nil {
-		p, err := smpp.ProfileByName("standard")
-		if err != nil {
-			return opt, err
-		}
-		opt.Medium = p.Text
+	if len(texts) == 0 {
+		standard, _ := smpp.ProfileByName(defaultProfile)
+		texts = append(texts, standard.Text)
 	}
-	return opt, nil
-}
-
-// text is what one screen on the SMSC can hold.
-func (s smscConfig) text() (smpp.Text, error) {
-	p, err := smpp.ProfileByName(s.Profile)
-	if err != nil {
-		return smpp.Text{}, err
+	opt := menus.Options{Actions: session.Actions(), Medium: texts[0]}
+	for _, text := range texts[1:] {
+		opt.Others = append(opt.Others, text)
 	}
-	t := p.Text
-	if s.MaxText > 0 {
-		t.Max = s.MaxText
-	}
-	return t, nil
+	return opt
 }
 
 // secretReader finds the secrets that vendors name: in files, so that systemd's
@@ -187,11 +167,7 @@ func (s *services) Find(ctx context.Context, name, version string) (*menus.Servi
 	if err != nil {
 		return nil, fmt.Errorf("service %s version %s: %w", name, version, err)
 	}
-	opt, err := menuOptions(s.cfg)
-	if err != nil {
-		return nil, err
-	}
-	if svc, err = menus.Compile(stored.Source, name, opt); err != nil {
+	if svc, err = menus.Compile(stored.Source, name, menuOptions(s.cfg)); err != nil {
 		// Written for actions or a link that are not there any more.
 		return nil, fmt.Errorf("service %s version %s: %w: %w", name, version, session.ErrNotFound, err)
 	}

@@ -21,11 +21,19 @@ func TestReadmeExamples(t *testing.T) {
 		key, _, _ := strings.Cut(block[1], ":")
 		blocks[key] = block[1]
 	}
-	if len(blocks) != 4 {
-		t.Fatalf("%d kinds of YAML, want a script, a menu, a vendor and routes", len(blocks))
+	if len(blocks) != 5 {
+		t.Fatalf("%d kinds of YAML, want a script, a profile, a menu, a vendor and routes", len(blocks))
 	}
 	if _, err := smpptest.ParseScript("README.md", []byte(blocks["handsets"]), nil); err != nil {
 		t.Errorf("the script: %v", err)
+	}
+	profileFile := filepath.Join(t.TempDir(), "vas.yaml")
+	write(t, profileFile, blocks["extends"])
+	profile, _, err := readProfile(profileFile)
+	if err != nil {
+		t.Errorf("the profile: %v", err)
+	} else if profile.EndOp != 0x17 {
+		t.Errorf("the profile ends with %v", profile.EndOp)
 	}
 	set(t, nil)
 	cfg, _ := loadConfig()
@@ -35,9 +43,7 @@ func TestReadmeExamples(t *testing.T) {
 		filepath.Join(cfg.Vendors, "mtn.yaml"):    blocks["vendor"],
 		filepath.Join(cfg.Vendors, "routes.yaml"): blocks["networks"],
 	} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, file, text)
 	}
 	loaded, err := loadData(cfg, nil, nil)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
+	"ussdd/cmd/ussdd/control"
 	"ussdd/session"
 	"ussdd/smpp"
 	"ussdd/store"
@@ -32,6 +33,7 @@ type daemon struct {
 	engine   *session.Engine
 	desk     *purchase.Desk
 	links    []*smpp.Link
+	control  *control.Server // nil: none
 	metrics  *metrics
 	draining atomic.Bool
 }
@@ -72,6 +74,13 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 			}
 		})
 	}
+	// Listed before the metrics are served, which read it.
+	if err := d.listenControl(); err != nil {
+		return err
+	}
+	if d.control != nil {
+		defer d.control.Close()
+	}
 	admin, err := d.listenAdmin()
 	if err != nil {
 		return err
@@ -102,7 +111,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	d.notify(sd.SdNotifyStopping)
 	end, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
 	defer cancel()
-	drain, cancel := context.WithTimeout(end, cfg.DrainTimeout-2*d.closing())
+	drain, cancel := context.WithTimeout(end, cfg.DrainTimeout-2*cfg.closing())
 	defer cancel()
 	var inFlight errgroup.Group
 	inFlight.Go(func() error { return d.engine.Drain(drain) })
@@ -130,10 +139,6 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	log.Info("ussdd stopped")
 	return err
 }
-
-// closing is the part of the drain's time that unbinding may take, and writing
-// what is left.
-func (d *daemon) closing() time.Duration { return d.cfg.DrainTimeout / 8 }
 
 // openStore opens the database and sees to its schema: SQLite is migrated, a
 // database of several users is only checked.
@@ -171,9 +176,6 @@ func (d *daemon) wire() error {
 		MaxSessions: d.cfg.MaxSessions, MaxEffects: d.cfg.MaxActions,
 		NewID: store.NewID, Observe: d.metrics.observe, Log: d.log,
 	}, d.services, counter{d.desk, &d.data, d.log}, wallets{d.db, &d.data}, sessions{d.db})
-	for i := range d.cfg.smscs {
-		d.cfg.smscs[i].unbind = d.closing()
-	}
 	links, bad := newLinks(d.cfg.smscs, smpp.HandlerFunc(d.handle), d.log)
 	if len(bad) > 0 {
 		return bad
@@ -300,6 +302,24 @@ func (d *daemon) watch(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// listenControl starts the control socket, if there is to be one.
+func (d *daemon) listenControl() error {
+	if d.cfg.Control == "-" {
+		return nil
+	}
+	ln, err := control.Listen(d.cfg.Control)
+	if err != nil {
+		return fmt.Errorf("USSDD_CONTROL: %w", err)
+	}
+	links := make([]control.Link, len(d.links))
+	for i, l := range d.links {
+		links[i] = controlled{l, d.cfg.smscs[i].profile}
+	}
+	d.control = control.Serve(ln, control.Config{Links: links, Push: d.push, Log: d.log})
+	d.log.Info("control listens", "path", d.cfg.Control)
+	return nil
 }
 
 // listenAdmin starts the admin listener, if there is to be one.

@@ -136,7 +136,7 @@ func (s *Stack) Daemon(ctx context.Context, env ...string) (*Process, error) {
 	p.cmd = exec.Command(filepath.Join(s.Bin, "ussdd"))
 	p.cmd.Env = append(cleanEnv(),
 		"USSDD_DATABASE="+s.Database, "USSDD_SECRETS_DIR="+filepath.Join(s.Dir, "secrets"),
-		"USSDD_ADMIN_ADDR=127.0.0.1:0", "USSDD_LOG_FORMAT=json",
+		"USSDD_ADMIN_ADDR=127.0.0.1:0", "USSDD_CONTROL=-", "USSDD_LOG_FORMAT=json",
 		"USSDD_SMSCS=sim", "USSDD_SMSC_SIM_ADDR="+s.SMSCAddr,
 		"USSDD_SMSC_SIM_SYSTEM_ID="+SystemID, "USSDD_SMSC_SIM_PASSWORD="+Password,
 		"USSDD_SMSC_SIM_RECONNECT_MIN=50ms", "USSDD_SMSC_SIM_RECONNECT_MAX=500ms")

@@ -25,6 +25,17 @@ const (
 	loadDigits = 7
 )
 
+// The dialect "standard", with the E bit in octet 2 of its_session_info.
+const (
+	loadService         = "USSD"
+	loadDial       byte = 0x01 // PSSR indication
+	loadAnswer     byte = 0x12 // USSR confirm
+	loadMenu       byte = 0x02 // USSR request
+	loadGoodbye    byte = 0x11 // PSSR response
+	loadEnd        byte = 0x01
+	loadSessionLen      = 2
+)
+
 // A deliver_sm's sequence number holds the subscriber's index, above it a part
 // that changes from input to input, and a bit that keeps it away from where
 // ESMEs begin to count: some cannot tell our numbers from their own.
@@ -33,7 +44,7 @@ const (
 	loadGenerations         = 1 << 6
 	loadSequence     uint32 = 1 << 30
 	loadMessageID           = "LOAD"
-	loadMSISDNAt            = smpp.HeaderLen + len(serviceUSSD) + 1 + 2 // behind service_type, TON and NPI
+	loadMSISDNAt            = smpp.HeaderLen + len(loadService) + 1 + 2 // behind service_type, TON and NPI
 	loadIndexAt             = loadMSISDNAt + len(loadPrefix)
 	submitRespLen           = smpp.HeaderLen + len(loadMessageID) + 1
 	responseBitOctet        = 0x80
@@ -45,17 +56,17 @@ const (
 func (c LoadConfig) inputs() ([][]byte, error) {
 	var list [][]byte
 	for i, step := range c.Walk {
-		op := opUSSRConfirm
+		op := loadAnswer
 		if i == 0 {
-			op = opPSSRIndication
+			op = loadDial
 		}
 		if strings.Trim(step.Send, "0123456789*#") != "" || step.Send == "" {
 			return nil, fmt.Errorf("step %d of the walk: %q is not digits, * and #", i+1, step.Send)
 		}
 		frame, err := smpp.Append(nil, &smpp.Message{
 			Header:       smpp.Header{ID: pdu.DeliverSMID},
-			ServiceType:  []byte(serviceUSSD),
-			Source:       smpp.Address{TON: tonInternation, NPI: npiISDN, Digits: []byte(loadPrefix + strings.Repeat("0", loadDigits))},
+			ServiceType:  []byte(loadService),
+			Source:       smpp.Address{TON: 1, NPI: 1, Digits: []byte(loadPrefix + strings.Repeat("0", loadDigits))},
 			Dest:         smpp.Address{Digits: []byte(c.Walk[0].Send)},
 			ShortMessage: []byte(step.Send),
 			TLVs:         smpp.TLVs(nil).Append(pdutlv.TagUssdServiceOp, op).Append(pdutlv.TagItsSessionInfo, 0, 0),
@@ -290,18 +301,18 @@ func (l *Load) screen(c *loadConn, frame []byte) {
 	s := &l.subs[i]
 	op, _ := m.TLVs.Get(pdutlv.TagUssdServiceOp)
 	session, _ := m.TLVs.Get(pdutlv.TagItsSessionInfo)
-	if s.state != loadWaits || len(session) != sessionInfoLen || session[0] != s.id {
+	if s.state != loadWaits || len(session) != loadSessionLen || session[0] != s.id {
 		c.submitResp(m.Sequence, statusDialogueOver)
 		l.problem(&l.report.Wrong, "a screen that nobody waits for: session %x, ours is %02x", session, s.id)
 		return
 	}
 	c.submitResp(m.Sequence, statusOK)
 	last := int(s.step) == len(l.inputs)-1
-	wantOp, wantEnd := opUSSRRequest, byte(0)
+	wantOp, wantEnd := loadMenu, byte(0)
 	if last {
-		wantOp, wantEnd = opPSSRResponse, sessionEnd
+		wantOp, wantEnd = loadGoodbye, loadEnd
 	}
-	if len(op) != 1 || op[0] != wantOp || session[1]&sessionEnd != wantEnd || !bytes.Contains(m.Payload(), l.see[s.step]) {
+	if len(op) != 1 || op[0] != wantOp || session[1]&loadEnd != wantEnd || !bytes.Contains(m.Payload(), l.see[s.step]) {
 		step := l.cfg.Walk[s.step]
 		l.fail(i, &l.report.Wrong, "after %q: operation %x, session %x, %q; want operation %02x, end %d, %q",
 			step.Send, op, session, m.Payload(), wantOp, wantEnd, step.See)

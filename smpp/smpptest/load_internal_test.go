@@ -73,7 +73,7 @@ func loadStep(tb testing.TB) func() {
 	frame, err := smpp.Append(nil, &smpp.Message{
 		Header: smpp.Header{ID: pdu.SubmitSMID, Sequence: 1}, ServiceType: []byte("USSD"),
 		Dest: smpp.Address{TON: 1, NPI: 1, Digits: []byte("2348030000000")}, ShortMessage: []byte("Bye"),
-		TLVs: smpp.TLVs(nil).Append(pdutlv.TagUssdServiceOp, opPSSRResponse).Append(pdutlv.TagItsSessionInfo, 0, 3),
+		TLVs: smpp.TLVs(nil).Append(pdutlv.TagUssdServiceOp, loadGoodbye).Append(pdutlv.TagItsSessionInfo, 0, 3),
 	})
 	if err != nil {
 		tb.Fatal(err)

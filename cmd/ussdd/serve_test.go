@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"ussdd/cmd/ussdd/control"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lines is a log that can be waited for.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// until waits for a line with this in it.
+func (l lines) until(t *testing.T, text string) string {
+	t.Helper()
+	for {
+		select {
+		case line := <-l:
+			if strings.Contains(line, text) {
+				return line
+			}
+		case <-t.Context().Done():
+			t.Fatalf("never logged: %s", text)
+		}
+	}
+}
+
+// TestServe runs the daemon with an SMSC that is not there, and looks at it as an
+// operator and as Prometheus do.
+func TestServe(t *testing.T) {
+	dir, err := os.MkdirTemp("", "ussdd") // t.TempDir can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := nobody.Addr().String()
+	nobody.Close()
+	set(t, map[string]string{"USSDD_SMSCS": "mtn", "USSDD_SMSC_MTN_ADDR": addr, "USSDD_SMSC_MTN_SYSTEM_ID": "vas",
+		"USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db"), "USSDD_ADMIN_ADDR": "127.0.0.1:0", "RUNTIME_DIRECTORY": dir})
+	cfg, bad := loadConfig()
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	logged := make(lines, 1000)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, nil, cfg, slog.New(slog.NewTextHandler(logged, nil))) }()
+	path := filepath.Join(dir, "control.sock")
+	logged.until(t, `msg="control listens" path=`+path)
+	_, admin, _ := strings.Cut(logged.until(t, `msg="admin listens"`), "addr=")
+
+	client := control.NewClient(path)
+	defer client.Close()
+	links, err := client.Links(t.Context())
+	if err != nil || len(links) != 1 || links[0].SMSC != "mtn" || links[0].Admin != "up" || links[0].Profile != "standard" {
+		t.Errorf("%v, %+v", err, links)
+	}
+	err = serve(t.Context(), nil, cfg, slog.New(slog.DiscardHandler))
+	if err == nil || err.Error() != "USSDD_CONTROL: "+path+": another ussdd is running and listens there" {
+		t.Errorf("a second one: %v", err)
+	}
+	metrics := get(t, "http://"+strings.TrimSpace(admin)+"/metrics")
+	for _, want := range []string{`ussdd_link_bound{smsc="mtn"} 0`, `ussdd_link_admin{admin="up",smsc="mtn"} 1`, "ussdd_traces 0", `ussdd_reloads_total{result="refused"} 0`} {
+		if !strings.Contains(metrics, "\n"+want+"\n") {
+			t.Errorf("no %s in\n%s", want, metrics)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
