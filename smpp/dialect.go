@@ -448,13 +448,12 @@ func (s *SessionTLV) append(t TLVs, id string, word uint64) TLVs {
 // next returns the session word of the nth reply (from 1) to a PDU that carried
 // word, with the end bit set if end is.
 func (s *SessionTLV) next(word uint64, n uint32, end bool) uint64 {
-	rest := s.rest()
-	switch s.Sequence {
-	case Count:
-		step := rest & -rest
-		word = word&^rest | (word&rest+uint64(n)*step)&rest
-	case Clear:
-		word &^= rest
+	if c := s.counter(); c != 0 {
+		step := c & -c
+		word = word&^c | (word&c+uint64(n)*step)&c
+	}
+	if s.Sequence == Clear {
+		word &^= s.rest()
 	}
 	word &^= s.End
 	if end {
