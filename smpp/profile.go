@@ -207,6 +207,9 @@ const (
 	AnyBind                      // any
 )
 
+// String returns system_id, bind or any.
+func (a Affinity) String() string { return nameOf(affinityNames, a) }
+
 // StatusClass is what a refused reply means for its dialogue.
 type StatusClass uint8
 
