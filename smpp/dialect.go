@@ -16,18 +16,23 @@ import (
 
 // wire is what an Event keeps of its PDU to be answered.
 type wire struct {
-	addresses string // the subscriber's digits and then the service's, as the SMSC writes them
-	session   uint64 // the session word, if hasSession; a session that is a text is the dialogue's id
-
-	subscriberTON, subscriberNPI byte
-	serviceTON, serviceNPI       byte
-	split                        uint8 // length of the subscriber's digits
+	ends    ends
+	session uint64 // the session word, if hasSession; a session that is a text is the dialogue's id
 
 	hasSession bool
 	once       bool // a PSSD: whatever the reply is, it is the last
 	last       bool // nobody to reply to
 	pushed     bool // in a dialogue that we began
-	opening    bool // nothing has been sent yet in such a dialogue
+	opening    bool // made by Open, for the reply that begins such a dialogue
+}
+
+// ends are the subscriber's and the service's address as the SMSC writes them.
+type ends struct {
+	digits string // of both, the subscriber's first
+	split  uint8  // length of the subscriber's
+
+	subscriberTON, subscriberNPI byte
+	serviceTON, serviceNPI       byte
 }
 
 // maxText is the longest text in octets that is taken from a subscriber. A USSD
@@ -59,18 +64,19 @@ func (p *Profile) read(m *Message) (*Event, error) {
 	var room [256]byte
 	b := append(room[:0], m.Source.Digits...)
 	b = append(b, m.Dest.Digits...)
-	var w wire
-	w.split = uint8(len(m.Source.Digits))
-	w.subscriberTON, w.subscriberNPI = m.Source.TON, m.Source.NPI
-	w.serviceTON, w.serviceNPI = m.Dest.TON, m.Dest.NPI
-	addresses := span{0, len(b)}
-
-	b, msisdn, known := p.msisdn(b, span{0, len(m.Source.Digits)})
+	both := span{0, len(b)}
+	source, dest := span{0, len(m.Source.Digits)}, span{len(m.Source.Digits), len(b)}
+	w := wire{ends: ends{
+		split:         uint8(source.to),
+		subscriberTON: m.Source.TON, subscriberNPI: m.Source.NPI,
+		serviceTON: m.Dest.TON, serviceNPI: m.Dest.NPI,
+	}}
+	b, msisdn, known := p.msisdn(b, source)
 	b, id, over, err := p.session(m, b, &w)
 	if err != nil {
 		return nil, err
 	}
-	if !known && (!p.AnonymousLater || len(m.Source.Digits) > 0 || id.empty()) {
+	if !known && (!p.AnonymousLater || !source.empty() || id.empty()) {
 		return nil, m.malformed(statusInvalidSource, "source_addr", "is not a number")
 	}
 
@@ -94,7 +100,7 @@ func (p *Profile) read(m *Message) (*Event, error) {
 		if !known {
 			return nil, m.malformed(statusInvalidSource, "source_addr", "is not a number")
 		}
-		b, service, text = p.dialled(b, span{int(w.split), addresses.to}, text)
+		b, service, text = p.dialled(b, dest, text)
 		e.wire.once = meaning == MeansOnce
 	case MeansLast:
 		e.wire.last = true
@@ -102,10 +108,10 @@ func (p *Profile) read(m *Message) (*Event, error) {
 		text = span{} // gateways put anything there
 	}
 	if service.empty() && p.CodeFrom == CodeInDestination {
-		b, service = appendCode(b, span{int(w.split), addresses.to})
+		b, service = appendCode(b, dest)
 	}
 	s := string(b)
-	e.wire.addresses = addresses.of(s)
+	e.wire.ends.digits = both.of(s)
 	e.Dialogue.MSISDN, e.Dialogue.ID = msisdn.of(s), id.of(s)
 	e.Text, e.Code = text.of(s), service.of(s)
 	if p.CodeFrom == CodeFixed {
@@ -404,24 +410,24 @@ func (p *Profile) replyOp(w *wire, end bool) OpCode {
 
 // addresses returns the addresses of a reply; their digits go behind room.
 func (p *Profile) addresses(e *Event, room []byte) (source, dest Address) {
-	w := &e.wire
+	w, x := &e.wire, &e.wire.ends
 	both := w.opening || p.Addresses == AddressSwap || p.Addresses == AddressFirst && e.Op == Begin
 	if !both && p.Addresses != AddressDestination {
 		return source, dest
 	}
-	room = append(room, w.addresses...)
-	dest = Address{TON: w.subscriberTON, NPI: w.subscriberNPI, Digits: room[:w.split]}
+	room = append(room, x.digits...)
+	dest = Address{TON: x.subscriberTON, NPI: x.subscriberNPI, Digits: room[:x.split]}
 	if n := p.SubscriberNumber; n.Fixed {
 		dest.TON, dest.NPI = n.TON, n.NPI
 		if n.TON == tonInternational && e.Dialogue.MSISDN != "" {
 			room = append(room, e.Dialogue.MSISDN...)
-			dest.Digits = room[len(w.addresses):]
+			dest.Digits = room[len(x.digits):]
 		}
 	}
 	if !both {
 		return source, dest
 	}
-	source = Address{TON: w.serviceTON, NPI: w.serviceNPI, Digits: room[w.split:len(w.addresses)]}
+	source = Address{TON: x.serviceTON, NPI: x.serviceNPI, Digits: room[x.split:len(x.digits)]}
 	if n := p.ServiceNumber; n.Fixed {
 		source.TON, source.NPI = n.TON, n.NPI
 	}
@@ -448,13 +454,12 @@ func (s *SessionTLV) append(t TLVs, id string, word uint64) TLVs {
 // next returns the session word of the nth reply (from 1) to a PDU that carried
 // word, with the end bit set if end is.
 func (s *SessionTLV) next(word uint64, n uint32, end bool) uint64 {
-	rest := s.rest()
-	switch s.Sequence {
-	case Count:
-		step := rest & -rest
-		word = word&^rest | (word&rest+uint64(n)*step)&rest
-	case Clear:
-		word &^= rest
+	if c := s.counter(); c != 0 {
+		step := c & -c
+		word = word&^c | (word&c+uint64(n)*step)&c
+	}
+	if s.Sequence == Clear {
+		word &^= s.rest()
 	}
 	word &^= s.End
 	if end {
@@ -484,33 +489,26 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 		return nil, fmt.Errorf("%q is not a service code", code)
 	}
 	return &Event{Dialogue: Dialogue{MSISDN: msisdn}, Code: code, wire: wire{
-		addresses: msisdn + service, split: uint8(len(msisdn)),
-		subscriberTON: tonInternational, subscriberNPI: npiE164,
+		ends: ends{
+			digits: msisdn + service, split: uint8(len(msisdn)),
+			subscriberTON: tonInternational, subscriberNPI: npiE164,
+		},
 		pushed: true, opening: true,
 	}}, nil
 }
 
-// opened returns the event that tells that the SMSC has accepted the first reply
-// of e. m is its response, which has the dialogue's id in some dialects; where
-// it does not, or what is there cannot be one, the event has none.
-func (e *Event) opened(p *Profile, m *Message) *Event {
-	o := e.copy(Opened)
-	o.wire.opening = false
+// opened notes in e, an event that follows one of opening, the dialogue's id that
+// some SMSCs give in their response to its first reply, m.
+func (p *Profile) opened(m *Message, e *Event) {
+	e.wire.opening = false
+	w := e.wire
 	var room [2 * maxMessageID]byte
-	if b, id, over, err := p.session(m, room[:0], &o.wire); err == nil && !over {
-		o.Dialogue.ID = string(b[id.from:id.to])
+	if b, id, over, err := p.session(m, room[:0], &w); err == nil && !over {
+		e.wire, e.Dialogue.ID = w, string(b[id.from:id.to])
 	}
-	return o
 }
 
-// refused returns the event that tells that a reply to e failed.
-func (e *Event) refused(err error) *Event {
-	r := e.copy(Refused)
-	r.Err = err
-	return r
-}
-
-// copy returns a new event of the same dialogue, without its text.
-func (e *Event) copy(op Op) *Event {
+// follow returns an event about the same dialogue that can be answered like e.
+func (e *Event) follow(op Op) *Event {
 	return &Event{Op: op, Dialogue: e.Dialogue, Code: e.Code, link: e.link, wire: e.wire, replies: atomic.LoadUint32(&e.replies)}
 }

@@ -15,7 +15,7 @@
 //     deliver_sm_resp is queued, and the Handler gets the event.
 //  4. Whoever the Handler gave the event to calls Event.Reply, once the next
 //     screen is known. The text is folded into the link's alphabet (Text), a
-//     submit_sm made of it, and queued.
+//     submit_sm, or in some dialects a data_sm, made of it, and queued.
 //  5. The queue empties into the window: the replies that the SMSC has not
 //     answered yet. A submit_sm_resp with status zero takes its reply out, and
 //     that is the end of the step.
@@ -26,6 +26,16 @@
 // the window, nobody knows which of them were shown: they are counted, not
 // repeated, and the dialogue goes on when its subscriber does. Replies of which
 // the socket had taken nothing leave on the next bind.
+//
+// # Dialects
+//
+// Gateways differ in nearly everything that SMPP leaves open for USSD, so a
+// Profile has a knob for each such thing: where the session is, what operations
+// mean, how the end is said, which addresses a reply has, what data_coding
+// stands for. ProfileByName gives one of the presets, LoadProfile reads an
+// operator's file in the presets' format, and Set changes a single knob; Knobs
+// lists them with what they mean, and Check finds those that contradict each
+// other. Explain says a PDU in words, and what a Profile makes of it.
 //
 // # Goroutines
 //

@@ -370,8 +370,9 @@ func (p *Profile) answerVerdict(frame []byte) string {
 	if m.Status != 0 {
 		return "the reply is refused: " + p.Statuses[m.Status].String()
 	}
-	if o := new(Event).opened(p, &m); o.Dialogue.ID != "" {
-		return "the reply is accepted, and the dialogue is " + o.Dialogue.ID
+	var e Event
+	if p.opened(&m, &e); e.Dialogue.ID != "" {
+		return "the reply is accepted, and the dialogue is " + e.Dialogue.ID
 	}
 	return "the reply is accepted"
 }

@@ -13,8 +13,12 @@ func (p *Profile) Encode(e *Event, text string, end bool) ([]byte, error) {
 // Opening is opening.
 func (p *Profile) Opening(msisdn, code string) (*Event, error) { return p.opening(msisdn, code) }
 
-// Opened is opened.
-func (e *Event) Opened(p *Profile, m *Message) *Event { return e.opened(p, m) }
+// Opened is opened, of an event that follows e.
+func (e *Event) Opened(p *Profile, m *Message) *Event {
+	o := e.follow(Opened)
+	p.opened(m, o)
+	return o
+}
 
 // InPush makes e one of a dialogue that we began.
 func (e *Event) InPush() *Event {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 
@@ -131,7 +132,7 @@ func (s *SessionTLV) counter() uint64 {
 	if s.Sequence != Count {
 		return 0
 	}
-	return s.rest()
+	return s.rest() & math.MaxUint32
 }
 
 // rest returns the bits that are neither the id nor the end.
@@ -206,6 +207,9 @@ const (
 	AnyBind                      // any
 )
 
+// String returns system_id, bind or any.
+func (a Affinity) String() string { return nameOf(affinityNames, a) }
+
 // StatusClass is what a refused reply means for its dialogue.
 type StatusClass uint8
 
@@ -276,7 +280,7 @@ func (p *Profile) faults() []fault {
 		wrong(s.End&^s.all() != 0, "session.end", "0x%x has more bits than %d octets (session.length)", s.End, s.Length)
 		wrong(s.ID&s.End != 0, "session.end", "0x%x is among the bits of session.id, 0x%x", s.End, s.ID)
 		wrong(s.ID == 0 && !p.NoID, "session.id", "no bit of the session identifies the dialogue, but the key needs one")
-		wrong(s.Sequence == Count && s.rest() == 0, "session.sequence", "session.id and session.end leave no bits to count in")
+		wrong(s.Sequence == Count && uint32(s.rest()) == 0, "session.sequence", "session.id and session.end leave no bits to count in, of the lower 32")
 	}
 	wrong(s.Tag == 0 && !p.NoID, "key", "it needs an id, but there is no session TLV (session.tag)")
 	wrong(s.Text && p.NoID, "key", "a session that is a text (session.form) can only be echoed if the key has the id")

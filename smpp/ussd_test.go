@@ -345,6 +345,31 @@ func TestProfileIsData(t *testing.T) {
 	})
 }
 
+// A dialogue over data_sm goes through a link as one over deliver_sm does.
+func TestDataSM(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Profile = profile(t, "data-sm") })
+		s := r.bound()
+		s.write(golden(t, "data-sm-begin"))
+		s.expect(pdu.DataSMRespID)
+		e := r.event()
+		r.mustReply(e, "1 Bal", time.Minute)
+		m := s.expect(pdu.DataSMID)
+		if string(m.Payload()) != "1 Bal" {
+			t.Errorf("shows %q", m.Payload())
+		}
+		s.write(frame(pdu.DataSMRespID, 0, m.Sequence, "1\x00"))
+		r.mustReply(e, "again", time.Minute)
+		s.write(frame(pdu.DataSMRespID, 0x45, s.expect(pdu.DataSMID).Sequence, ""))
+		if refused := r.event(); refused.Op != smpp.Refused || refused.Dialogue != e.Dialogue || refused.Err == nil {
+			t.Errorf("got %s %+v, %v", refused.Op, refused.Dialogue, refused.Err)
+		}
+		if st := r.link.Status(); st.InFlight != 0 || st.Counters.Out["data_sm"] != 2 || st.Counters.Out["submit_sm"] != 0 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
 func TestProfileByName(t *testing.T) {
 	want := []string{"data-sm", "mica", "msisdn", "service-type", "sixdee", "standard", "tata", "vendor-tlv"}
 	if names := smpp.Profiles(); !slices.Equal(names, want) {

@@ -238,7 +238,9 @@ func (l *Link) abandon(c *conn) (unknown int) {
 // refuse tells the handler that replies failed.
 func (l *Link) refuse(replies []*reply, err error) {
 	for _, r := range replies {
-		l.emit(r.event.refused(err))
+		e := r.event.follow(Refused)
+		e.Err = err
+		l.emit(e)
 	}
 }
 
