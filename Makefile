@@ -50,6 +50,7 @@ install: build
 	install -m 0755 bin/ussdd bin/ussdctl $(DESTDIR)$(PREFIX)/bin/
 	sed '$(PATHS)' systemd/ussdd.service > $(DESTDIR)$(UNITDIR)/ussdd.service
 	install -m 0644 systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/ussdd.conf
+	install -D -m 0644 systemd/ussdd.rules.yaml $(DESTDIR)$(PREFIX)/share/ussdd/ussdd.rules.yaml
 	test -e $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env || (umask 027 && \
 		sed '$(PATHS)' systemd/ussdd.env.example > $(DESTDIR)$(SYSCONFDIR)/ussdd/ussdd.env)
 

@@ -97,14 +97,14 @@ func knobs(w io.Writer, smsc, profile, preset string, inForce, shipped []smpp.Kn
 			continue
 		}
 		changes++
-		fmt.Fprintf(tw, "* %s\t%s\t(%s: %s)\n", k.Name, means, preset, ships[k.Name])
+		fmt.Fprintf(tw, "* %s\t%s\n  \tin %s: %s\n", k.Name, means, preset, ships[k.Name])
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "smsc %s: profile %s", smsc, profile)
-	if changes > 0 {
-		fmt.Fprintf(w, ", %s from %s", plural(changes, "change"), preset)
+	from := "the preset"
+	if profile != preset {
+		from = preset
 	}
-	fmt.Fprintf(w, "\n%s", rows.String())
+	fmt.Fprintf(w, "smsc %s: profile %s, %s from %s\n%s", smsc, profile, plural(changes, "change"), from, rows.String())
 }
 
 // meaning is a knob's value for a person.

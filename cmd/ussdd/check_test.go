@@ -16,14 +16,16 @@ func TestKnobsMarksWhatDiffers(t *testing.T) {
 	inForce := []smpp.Knob{{Name: "service_type"}, {Name: "end.op", Value: "0x17", Means: "0x17 (23)"}, preset[2]}
 	var out bytes.Buffer
 	knobs(&out, "mtn", "mica", "mica", preset, preset)
-	knobs(&out, "glo", "glo.yaml", "mica", inForce, preset)
-	want := `smsc mtn: profile mica
+	knobs(&out, "glo", "glo", "mica", inForce, preset)
+	want := `smsc mtn: profile mica, 0 changes from the preset
   service_type  USSD
   end.op        0x11 (17), PSSR response
   menu.op       0x02 (2), USSR request
-smsc glo: profile glo.yaml, 2 changes from mica
-* service_type  none       (mica: USSD)
-* end.op        0x17 (23)  (mica: 0x11 (17), PSSR response)
+smsc glo: profile glo, 2 changes from mica
+* service_type  none
+                in mica: USSD
+* end.op        0x17 (23)
+                in mica: 0x11 (17), PSSR response
   menu.op       0x02 (2), USSR request
 `
 	if out.String() != want {
@@ -48,13 +50,13 @@ func TestCheckSays(t *testing.T) {
 		"10.0.0.1:2775, then 10.0.0.2:2775 as vas1, vas2, 4 transceivers over TLS, profile standard, 158 units of gsm a screen\n",
 		"10.0.0.3:2775 as vas, 1 pair of transmitter and receiver, profile standard, 160 units of gsm a screen\n",
 		"smsc mtn: " + dir + "/ca.pem expires in 10 days",
-		"\nsmsc mtn: profile standard\n", "\nsmsc glo: profile standard, 1 change from standard\n",
+		"\nsmsc mtn: profile standard, 0 changes from the preset\n", "\nsmsc glo: profile standard, 1 change from the preset\n",
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, &stdout)
 		}
 	}
-	if !regexp.MustCompile(`(?m)^\* service_type +VAS +\(standard: USSD\)$`).Match(stdout.Bytes()) {
+	if !regexp.MustCompile(`(?m)^\* service_type +VAS\n +in standard: USSD$`).Match(stdout.Bytes()) {
 		t.Errorf("the changed knob is not marked in\n%s", &stdout)
 	}
 	if strings.Contains(stdout.String(), "hunter2") {

@@ -120,7 +120,7 @@ func TestLinkDefaults(t *testing.T) {
 	}
 	got.Profile = nil
 	want := smpp.Config{Name: "mtn", Addrs: []string{"10.0.0.1:2775"}, Accounts: []smpp.Account{{SystemID: "a", Password: "all"}, {SystemID: "b", Password: "all"}},
-		Binds: 1, Busy: busyText, Queue: 4096, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
+		Binds: 1, Busy: busyText, Queue: 32768, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
 		EnquireTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second, UnbindTimeout: 5 * time.Second,
 		ReconnectMin: time.Second, ReconnectMax: time.Minute}
 	if !reflect.DeepEqual(got, want) {

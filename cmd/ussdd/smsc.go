@@ -43,7 +43,7 @@ type smscConfig struct {
 	MaxText    int    `envconfig:"MAX_TEXT" default:"0" desc:"units in one screen: septets of GSM, octets of Latin-1 and ASCII, UTF-16 units of UCS-2; 0: the profile's"`
 
 	Window int     `default:"0" desc:"submit_sm of one bind that may wait for their response at once; 0: 256, or 65536 if by the profile the SMSC responds only after the subscriber answered"`
-	Queue  int     `default:"4096" desc:"replies that may wait for room in the window; further ones are refused"`
+	Queue  int     `default:"32768" desc:"replies of one bind that may wait for the window, the rate, a retry or a new connection; further ones are refused"`
 	Rate   float64 `default:"0" desc:"submit_sm per second of one bind; 0: no limit"`
 
 	ConnectTimeout  time.Duration `envconfig:"CONNECT_TIMEOUT" default:"10s" desc:"for the TCP connection, with TLS included"`
