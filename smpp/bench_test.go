@@ -86,7 +86,7 @@ func BenchmarkFold(b *testing.B) {
 // and a reply of fixed text, with so many dialogues waiting for their reply at
 // any time. Both sides run in this process.
 func BenchmarkLink(b *testing.B) {
-	for _, dialogues := range []int{1, 64, 1000} {
+	for _, dialogues := range []int{1, 64, 1000, 20_000} {
 		b.Run(fmt.Sprint(dialogues), func(b *testing.B) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -94,7 +94,7 @@ func BenchmarkLink(b *testing.B) {
 			}
 			defer func() { _ = listener.Close() }()
 			link, err := smpp.NewLink(smpp.Config{
-				Name: "mtn", Addrs: []string{listener.Addr().String()}, Accounts: []smpp.Account{{SystemID: "esme1"}}, Window: 2000,
+				Name: "mtn", Addrs: []string{listener.Addr().String()}, Accounts: []smpp.Account{{SystemID: "esme1"}}, Queue: 32_768,
 			}, smpp.HandlerFunc(func(e *smpp.Event) {
 				if e.Op != smpp.Begin {
 					return
@@ -117,8 +117,15 @@ func BenchmarkLink(b *testing.B) {
 			if _, err := frames.ReadFrame(); err != nil {
 				b.Fatal(err)
 			}
-			deliver := golden(b, "standard-begin")
-			out := append(golden(b, "bind-resp"), bytes.Repeat(deliver, dialogues)...)
+			out := golden(b, "bind-resp")
+			m := begin()
+			for i := range dialogues {
+				m.Source.Digits = fmt.Append(nil, 2348030000000+i)
+				out = append(out, encode(b, &m)...)
+			}
+			deliver := out[len(out)-len(encode(b, &m)):]
+			deliver = bytes.Clone(deliver)
+			digits := bytes.Index(deliver, m.Source.Digits)
 
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -135,8 +142,9 @@ func BenchmarkLink(b *testing.B) {
 					if h := smpp.ParseHeader(f); h.ID == pdu.SubmitSMID {
 						shown++
 						out = append(out, frame(pdu.SubmitSMRespID, 0, h.Sequence, "1\x00")...)
-						if sent < b.N {
+						if sent < b.N { // the subscriber who got this screen dials again
 							sent++
+							copy(deliver[digits:], f[bytes.Index(f, []byte("234803")):][:len(m.Source.Digits)])
 							out = append(out, deliver...)
 						}
 					}
