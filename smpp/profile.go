@@ -37,6 +37,11 @@ type Profile struct {
 	DCS      byte              // data_coding of replies
 	Text     Text              // alphabet and screen size of replies
 
+	AfterUser      bool     // submit_sm_resp comes only after the subscriber has answered the screen
+	Affinity       Affinity // which binds a reply may leave on
+	RefuseByStatus bool     // a begin that is not admitted gets status 0x64 in its response, not a text
+	AnonymousLater bool     // addresses are NULL in all PDUs of a dialogue but its first: its id alone names it
+
 	// Statuses says what a refusal of a submit_sm means; one that is not
 	// listed is Dead.
 	Statuses map[pdu.Status]StatusClass
@@ -51,6 +56,20 @@ type SessionTLV struct {
 	End     uint32     // bit that says that the dialogue is over, zero: none
 	Counter uint32     // bits that the ESME counts up with each reply, zero: none
 }
+
+// Affinity says which binds a reply may leave on, besides the one that its
+// request came on.
+type Affinity uint8
+
+// The affinities. With pairs, SameBind is the same pair.
+const (
+	SameSystemID Affinity = iota // any bind of the same account
+	SameBind                     // no other
+	AnyBind                      // any bind of the link
+)
+
+// String returns system_id, bind or any.
+func (a Affinity) String() string { return [...]string{"system_id", "bind", "any"}[a] }
 
 // StatusClass is what a refused reply means for its dialogue.
 type StatusClass uint8

@@ -1,6 +1,9 @@
 package smpp
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ErrNoPush is returned by Open on a link whose profile has no sessions that the
 // network begins.
@@ -12,13 +15,47 @@ var ErrNoPush = errors.New("smpp: the link's profile has no network-initiated se
 // one later. The link's Handler gets an event with Op Opened once the SMSC has
 // accepted the first reply, or Refused. msisdn is E.164 digits without plus,
 // code the service that the subscriber sees as the sender, "*999#".
-func (l *Link) Open(msisdn, code string) (*Event, error) { panic(msisdn + code) }
+//
+// The first reply leaves on any bind of the link, behind the answers that
+// somebody waits for.
+func (l *Link) Open(msisdn, code string) (*Event, error) {
+	if !l.profile.pushes() {
+		return nil, ErrNoPush
+	}
+	if digits, ok := l.profile.msisdn(msisdn); !ok || digits != msisdn {
+		return nil, fmt.Errorf("open: %s is not a number of E.164 digits", mask(msisdn))
+	}
+	return &Event{
+		Dialogue: Dialogue{SMSC: l.cfg.Name, MSISDN: msisdn},
+		Code:     code,
+		link:     l,
+		push:     true,
+		source:   endpoint{ton: 1, npi: 1, digits: msisdn}, // international, E.164 (SMPP 3.4 §5.2.5)
+		dest:     endpoint{digits: code},
+	}, nil
+}
 
-// Admitter is a Handler that is asked before a dialogue begins. A dialogue that
-// it does not admit is refused as the link's profile says: by the status of
-// deliver_sm_resp, or by Config.Busy as its only screen; the Handler hears
-// nothing of it. AdmitUSSD must not block.
-type Admitter interface {
-	Handler
-	AdmitUSSD(*Event) bool
+// opened tells the handler that the SMSC has accepted the reply that begins a
+// dialogue.
+func (l *Link) opened(c *conn, r *reply, frame []byte) {
+	e := r.event.follow(Opened)
+	e.bind, e.push = c.bind, false
+	var m Message
+	if err := Decode(frame, &m); err == nil {
+		l.profile.opened(&m, e)
+	}
+	if l.people != nil && !r.end {
+		l.people.learn(e)
+	}
+	l.emit(e)
+}
+
+// pushes reports whether the dialect has dialogues that we begin.
+func (p *Profile) pushes() bool { return p.OpTag != 0 }
+
+// opened reads the session that the response to an opening PDU carries.
+func (p *Profile) opened(m *Message, e *Event) {
+	if v, ok := m.TLVs.Get(p.Session.Tag); ok && p.Session.Tag != 0 && len(v) == p.Session.Length {
+		e.setSession(p, v)
+	}
 }

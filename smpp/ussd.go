@@ -24,7 +24,7 @@ const (
 
 var opNames = [...]string{Begin: "begin", Input: "input", Release: "release", Refused: "refused", Opened: "opened"}
 
-// String returns the operation in lower case: begin, input, release or refused.
+// String returns the operation in lower case: begin, input, release, refused or opened.
 func (o Op) String() string {
 	if o > 0 && int(o) < len(opNames) {
 		return opNames[o]
@@ -56,6 +56,8 @@ type Event struct {
 	Err        error // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
 
 	link       *Link
+	bind       *bind    // that it came on; nil: made by Open
+	push       bool     // made by Open
 	source     endpoint // the subscriber as the SMSC writes it
 	dest       endpoint // the service as the SMSC writes it
 	session    uint32   // session word as received
@@ -122,10 +124,12 @@ func (e *StatusError) Temporary() bool { return e.Class == Temporary }
 
 // Handler receives the events of a link.
 type Handler interface {
-	// HandleUSSD is called for one event after another, in the order in which
-	// they happened, on the goroutine that reads the link: it must not block,
-	// and nothing else is read until it returns. When it is called, the PDU of
-	// the event has already been acknowledged. It may call Event.Reply.
+	// HandleUSSD is called for one event of a bind after another, in the order
+	// in which they happened, on the goroutine that reads the bind: it must not
+	// block, and nothing else is read there until it returns. Events of several
+	// binds, and Refused events of replies that no bind could take, come at the
+	// same time. When it is called, the PDU of the event has already been
+	// acknowledged. It may call Event.Reply.
 	HandleUSSD(*Event)
 }
 
@@ -159,7 +163,7 @@ func (e *Event) Reply(text string, end bool, deadline time.Time) error {
 	if err != nil {
 		return err
 	}
-	return e.link.submit(&reply{event: e, frame: frame, deadline: deadline})
+	return e.link.submit(&reply{event: e, frame: frame, deadline: deadline, end: end})
 }
 
 // encode builds the submit_sm of a reply, sequence number 0.
@@ -183,7 +187,10 @@ func (e *Event) encode(text string, end bool) ([]byte, error) {
 		TLVs:         tlvs[:0],
 	}
 	op := p.MenuOp
-	if end {
+	switch {
+	case end && e.push:
+		op = opNotify
+	case end:
 		op = p.EndOp
 	}
 	m.TLVs = m.TLVs.Append(p.OpTag, op)
@@ -214,7 +221,7 @@ func (l *Link) event(m *Message) (*Event, error) {
 	}
 	source := string(m.Source.Digits)
 	msisdn, ok := p.msisdn(source)
-	if !ok {
+	if !ok && !(p.AnonymousLater && source == "") {
 		return nil, m.malformed(statusInvalidSource, "source_addr", "is not a number")
 	}
 	e := &Event{
@@ -232,12 +239,7 @@ func (l *Link) event(m *Message) (*Event, error) {
 			if len(v) != p.Session.Length {
 				return nil, m.malformed(statusInvalidTLVLength, "session TLV", "has the wrong length")
 			}
-			for _, octet := range v {
-				e.session = e.session<<8 | uint32(octet)
-			}
-			e.hasSession = true
-			e.Counter, e.HasCounter = e.session&p.Session.Counter, p.Session.Counter != 0
-			e.Dialogue.ID = fmt.Sprintf("%0*x", 2*p.Session.Length, e.session&p.Session.ID)
+			e.setSession(p, v)
 			over = e.session&p.Session.End != 0
 		}
 	}
@@ -268,6 +270,21 @@ func (l *Link) event(m *Message) (*Event, error) {
 		e.Text = "" // gateways put anything there
 	}
 	return e, nil
+}
+
+// opNotify is the operation of a reply that only tells something: USSN request
+// (SMPP 3.4 §5.3.2.44).
+const opNotify = 0x03
+
+// setSession notes the session word that a PDU carries.
+func (e *Event) setSession(p *Profile, octets []byte) {
+	e.session = 0
+	for _, octet := range octets {
+		e.session = e.session<<8 | uint32(octet)
+	}
+	e.hasSession = true
+	e.Counter, e.HasCounter = e.session&p.Session.Counter, p.Session.Counter != 0
+	e.Dialogue.ID = fmt.Sprintf("%0*x", 2*p.Session.Length, e.session&p.Session.ID)
 }
 
 func (p *Profile) alphabet(dcs byte) Alphabet {
