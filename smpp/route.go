@@ -21,7 +21,7 @@ func (l *Link) submit(r *reply) error {
 	var work bool
 	if c != nil {
 		work = c.takeWork()
-		if r.waits != nil {
+		if r.bucket != nil {
 			c.arm(r.deadline)
 		}
 	}
@@ -134,11 +134,9 @@ func (l *Link) settle(b *bind) {
 // then. The connections that have something to write now are to be flushed. Call
 // with l.mu.
 func (l *Link) evict(b *bind, unsent []*reply, stay bool) (flush []*conn) {
-	moving := append(unsent, b.queue.take(func(*reply) bool { return true })...)
-	moving = append(moving, b.pushes.take(func(*reply) bool { return true })...)
-	moving = append(moving, b.later...)
-	b.later, b.due = nil, time.Time{}
-	for _, r := range moving {
+	waiting := b.take(func(*reply) bool { return true })
+	b.due = time.Time{}
+	for _, r := range append(unsent, waiting...) {
 		to := l.route(r)
 		switch {
 		case to == nil && stay:
@@ -186,44 +184,49 @@ func (l *Link) expireHomeless(now time.Time) []*reply {
 // them: their subscriber is not there any more, and the SMSC would show them in
 // the next dialogue of the same name. Call with l.mu.
 func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
-	if !l.waits.any(d) {
+	var stale []*reply
+	for r := l.waits.of(d).first; r != nil; r = r.after {
+		if r.event.Dialogue == d && f(r) {
+			stale = append(stale, r)
+		}
+	}
+	if len(stale) == 0 {
 		return
 	}
-	stale := func(r *reply) bool { return r.event.Dialogue == d && f(r) }
-	taken := l.takeHomeless(stale)
+	l.waits.leave(stale...)
+	l.counts.withdrawn.Add(uint64(len(stale)))
+	left := func(r *reply) bool { return r.bucket == nil }
+	l.homeless.take(left)
 	for _, b := range l.binds {
-		taken = append(taken, b.takeWaiting(stale)...)
+		b.take(left)
 	}
-	l.counts.withdrawn.Add(uint64(len(taken)))
 }
 
-// waits counts the replies that wait, by a hash of their dialogue: mostly it
-// says that a dialogue has none without a look at any queue.
+// waits knows the replies that wait, wherever that is, by a hash of their
+// dialogue.
 type waits struct {
-	seed   maphash.Seed
-	counts []int32
+	seed    maphash.Seed
+	buckets []chain
 }
 
-func newWaits() waits { return waits{seed: maphash.MakeSeed(), counts: make([]int32, 4096)} }
+func newWaits() waits { return waits{seed: maphash.MakeSeed(), buckets: make([]chain, 4096)} }
 
-func (w *waits) slot(d Dialogue) *int32 {
+// of returns the replies that wait for d, and maybe for others.
+func (w *waits) of(d Dialogue) *chain {
 	h := maphash.String(w.seed, d.MSISDN) + maphash.String(w.seed, d.ID)
-	return &w.counts[h%uint64(len(w.counts))]
+	return &w.buckets[h%uint64(len(w.buckets))]
 }
-
-// any reports whether there may be a reply that waits for d.
-func (w *waits) any(d Dialogue) bool { return *w.slot(d) > 0 }
 
 // enter notes that a reply begins to wait.
 func (w *waits) enter(r *reply) {
-	r.waits = w.slot(r.event.Dialogue)
-	*r.waits++
+	r.bucket = w.of(r.event.Dialogue)
+	r.bucket.add(r)
 }
 
 // leave notes that replies wait no longer.
 func (w *waits) leave(replies ...*reply) {
 	for _, r := range replies {
-		*r.waits--
-		r.waits = nil
+		r.bucket.remove(r)
+		r.bucket = nil
 	}
 }

@@ -18,7 +18,7 @@ type reply struct {
 	deadline time.Time
 	end      bool // closes the dialogue
 
-	waits    *int32    // waiting: what counts it; nil: does not wait
+	bucket   *chain    // waiting: where Link.waits has it; nil: does not wait
 	due      time.Time // in later: when it is to be sent again
 	tries    int       // temporary refusals so far
 	conn     *conn     // in flight: on what
@@ -26,7 +26,7 @@ type reply struct {
 	offset   uint64    // in flight: where it begins in its connection's output
 	expires  time.Time // in flight: when the SMSC's answer is overdue
 
-	before, after *reply // in flight: its neighbours in a chain
+	before, after *reply // waiting or in flight: its neighbours in a chain
 }
 
 // fifo is a queue of replies.
@@ -73,8 +73,8 @@ func (q *fifo) take(f func(*reply) bool) []*reply {
 	return taken
 }
 
-// chain is a list of replies in flight in the order in which they were sent,
-// which is the order in which their answers become overdue.
+// chain is a list of replies in the order in which they were added. For those in
+// flight this is the order in which their answers become overdue.
 type chain struct {
 	first, last *reply
 	len         int
@@ -150,14 +150,13 @@ func (b *bind) push(r *reply) {
 	b.queue.push(r)
 }
 
-// takeWaiting removes the replies that wait on the bind and that f holds true
-// for. Call with Link.mu.
-func (b *bind) takeWaiting(f func(*reply) bool) []*reply {
+// take removes the replies that wait on the bind and that f holds true for. Call
+// with Link.mu.
+func (b *bind) take(f func(*reply) bool) []*reply {
 	taken := append(b.queue.take(f), b.pushes.take(f)...)
 	later := fifo{items: b.later}
 	taken = append(taken, later.take(f)...)
 	b.later = later.items
-	b.link.waits.leave(taken...)
 	return taken
 }
 
@@ -315,7 +314,8 @@ func (c *conn) answered(h Header, frame []byte) {
 func (c *conn) expire(now time.Time) (unsent, unanswered []*reply) {
 	b := c.bind
 	if !b.due.IsZero() && !now.Before(b.due) {
-		unsent = b.takeWaiting(func(r *reply) bool { return !now.Before(r.deadline) })
+		unsent = b.take(func(r *reply) bool { return !now.Before(r.deadline) })
+		b.link.waits.leave(unsent...)
 		later := b.later
 		b.later = nil
 		for _, r := range later {
