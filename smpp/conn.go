@@ -185,7 +185,9 @@ func (c *conn) sayGoodbye() {
 		_ = c.socket.(*tls.Conn).CloseWrite()
 		c.out = append(c.out, c.tls.take()...)
 	}
-	_, _ = c.wire.Write(c.out)
+	if len(c.out) > 0 {
+		_, _ = c.wire.Write(c.out)
+	}
 }
 
 // nextSequence returns a sequence number for a request of ours. Call with
