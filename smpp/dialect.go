@@ -510,5 +510,5 @@ func (p *Profile) opened(m *Message, e *Event) {
 
 // follow returns an event about the same dialogue that can be answered like e.
 func (e *Event) follow(op Op) *Event {
-	return &Event{Op: op, Dialogue: e.Dialogue, Code: e.Code, link: e.link, wire: e.wire, replies: atomic.LoadUint32(&e.replies)}
+	return &Event{Op: op, Dialogue: e.Dialogue, Code: e.Code, link: e.link, bind: e.bind, wire: e.wire, replies: atomic.LoadUint32(&e.replies)}
 }

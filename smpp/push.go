@@ -1,6 +1,9 @@
 package smpp
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ErrNoPush is returned by Open on a link whose profile has no sessions that the
 // network begins.
@@ -12,13 +15,29 @@ var ErrNoPush = errors.New("smpp: the link's profile has no network-initiated se
 // one later. The link's Handler gets an event with Op Opened once the SMSC has
 // accepted the first reply, or Refused. msisdn is E.164 digits without plus,
 // code the service that the subscriber sees as the sender, "*999#".
-func (l *Link) Open(msisdn, code string) (*Event, error) { panic(msisdn + code) }
+//
+// The first reply leaves on any bind of the link, behind the answers that
+// somebody waits for.
+func (l *Link) Open(msisdn, code string) (*Event, error) {
+	e, err := l.profile.opening(msisdn, code)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	e.Dialogue.SMSC, e.link = l.cfg.Name, l
+	return e, nil
+}
 
-// Admitter is a Handler that is asked before a dialogue begins. A dialogue that
-// it does not admit is refused as the link's profile says: by the status of
-// deliver_sm_resp, or by Config.Busy as its only screen; the Handler hears
-// nothing of it. AdmitUSSD must not block.
-type Admitter interface {
-	Handler
-	AdmitUSSD(*Event) bool
+// opened tells the handler that the SMSC has accepted the reply that begins a
+// dialogue.
+func (l *Link) opened(c *conn, r *reply, frame []byte) {
+	e := r.event.follow(Opened)
+	e.bind = c.bind
+	var m Message
+	if err := Decode(frame, &m); err == nil {
+		l.profile.opened(&m, e)
+	}
+	if l.people != nil && !r.end {
+		l.people.learn(e)
+	}
+	l.emit(e)
 }

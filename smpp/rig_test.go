@@ -33,8 +33,11 @@ type rig struct {
 	stop   context.CancelFunc
 	ended  chan error
 	log    *logBuffer
+	most   int32        // sockets that the link may hold
 	open   atomic.Int32 // sockets that the link holds
 	refuse atomic.Int32 // connections still to be refused
+
+	declines atomic.Bool // the handler admits nobody
 }
 
 // start runs a link over in-memory pipes; configure may change its
@@ -51,19 +54,25 @@ func start(t *testing.T, configure func(*smpp.Config)) *rig {
 	cfg := smpp.Config{
 		Name: "mtn", Addrs: []string{"192.0.2.1:2775"}, Accounts: []smpp.Account{{SystemID: "esme1", Password: testPassword}},
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Dial: func(context.Context, string, string) (net.Conn, error) {
+		Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 			if r.refuse.Add(-1) >= 0 {
 				return nil, errors.New("connection refused")
 			}
 			ours, theirs := net.Pipe()
-			r.dials <- newSMSC(t, theirs)
+			s := newSMSC(t, theirs)
+			s.addr = addr
+			r.dials <- s
 			return r.count(ours), nil
 		},
 	}
 	if configure != nil {
 		configure(&cfg)
 	}
-	link, err := smpp.NewLink(cfg, smpp.HandlerFunc(func(e *smpp.Event) { r.events <- e }))
+	r.most = int32(len(cfg.Accounts) * max(1, cfg.Binds))
+	if cfg.Mode == smpp.Pair {
+		r.most *= 2
+	}
+	link, err := smpp.NewLink(cfg, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,9 +84,16 @@ func start(t *testing.T, configure func(*smpp.Config)) *rig {
 	return r
 }
 
-// count wraps a socket so that a second one at the same time is an error.
+// HandleUSSD implements smpp.Handler.
+func (r *rig) HandleUSSD(e *smpp.Event) { r.events <- e }
+
+// AdmitUSSD implements smpp.Admitter.
+func (r *rig) AdmitUSSD(e *smpp.Event) bool { return !r.declines.Load() }
+
+// count wraps a socket so that more of them at the same time than there are
+// binds is an error.
 func (r *rig) count(c net.Conn) net.Conn {
-	if n := r.open.Add(1); n != 1 {
+	if n := r.open.Add(1); n > r.most {
 		r.t.Errorf("%d sockets at the same time", n)
 	}
 	return &countedConn{Conn: c, open: &r.open}
@@ -183,6 +199,7 @@ func (r *rig) mustReply(e *smpp.Event, text string, deadline time.Duration) {
 // smsc is the far side of one connection.
 type smsc struct {
 	t      *testing.T
+	addr   string // that the link has connected to
 	conn   net.Conn
 	frames *smpp.FrameReader
 }
@@ -248,8 +265,31 @@ func (s *smsc) expectEnd() {
 
 func (s *smsc) acceptBind() {
 	s.t.Helper()
-	h := s.expect(pdu.BindTransceiverID)
-	s.write(frame(pdu.BindTransceiverRespID, 0, h.Sequence, "USSDGW\x00\x02\x10\x00\x01\x34"))
+	s.answerBind(s.bind(pdu.BindTransceiverID))
+}
+
+// bind reads a bind of any kind, or of the given one if that is not zero, and
+// returns it.
+func (s *smsc) bind(want pdu.ID) (h smpp.Header, systemID string) {
+	s.t.Helper()
+	b := s.read()
+	h = smpp.ParseHeader(b)
+	switch h.ID {
+	case pdu.BindTransceiverID, pdu.BindTransmitterID, pdu.BindReceiverID:
+	default:
+		s.t.Fatalf("got %s, want a bind", smpp.CommandName(h.ID))
+	}
+	if want != 0 && h.ID != want {
+		s.t.Fatalf("got %s, want %s", smpp.CommandName(h.ID), smpp.CommandName(want))
+	}
+	id, _, _ := bytes.Cut(b[smpp.HeaderLen:], []byte{0})
+	return h, string(id)
+}
+
+// answerBind accepts what bind has returned.
+func (s *smsc) answerBind(h smpp.Header, _ string) {
+	s.t.Helper()
+	s.write(frame(h.ID|1<<31, 0, h.Sequence, "USSDGW\x00\x02\x10\x00\x01\x34"))
 }
 
 func (s *smsc) refuseBind(status pdu.Status) {

@@ -34,15 +34,16 @@ const (
 
 // serve binds, and serves the bind until the connection has to end; the error
 // says why.
-func (l *Link) serve(ctx context.Context, c *conn) error {
-	l.enter(slog.LevelDebug, Binding)
+func (c *conn) serve(ctx context.Context) error {
+	l := c.link
+	c.bind.enter(slog.LevelDebug, Binding)
 	l.mu.Lock()
 	c.deadline = time.Now().Add(l.cfg.BindTimeout)
-	l.arm(c, earlier(c.deadline, l.nextExpiry()))
+	c.arm(c.deadline)
 	sequence := c.nextSequence()
 	l.mu.Unlock()
-	l.send(c, pdu.BindTransceiverID, l.bindPDU(sequence))
-	l.flush(c)
+	c.send(roles[c.bind.role].bind, c.bind.pdu(sequence), "")
+	c.flush()
 
 	batch := false // PDUs are being worked off, and what they cause is held back
 	for {
@@ -50,40 +51,40 @@ func (l *Link) serve(ctx context.Context, c *conn) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if err := l.tick(ctx, c); err != nil {
+			if err := c.tick(ctx); err != nil {
 				return err
 			}
 			continue
 		case errors.Is(err, ErrFraming):
 			l.malformed(kindFraming, "error", err.Error())
-			l.send(c, pdu.GenericNACKID, control(pdu.NewGenericNACK(), 0, statusInvalidCommandLength))
+			c.send(pdu.GenericNACKID, control(pdu.NewGenericNACK(), 0, statusInvalidCommandLength), "")
 			return err
 		default:
-			return l.cause(c, err)
+			return c.cause(err)
 		}
 		c.pdus++
 		if !batch {
 			batch = true
-			l.cork(c)
+			c.cork()
 		}
-		if err := l.receive(c, frame); err != nil {
+		if err := c.receive(frame); err != nil {
 			return err
 		}
 		if !c.frames.Ready() {
 			batch = false
-			l.uncork(c)
+			c.uncork()
 		}
 	}
 }
 
-// bindPDU encodes the bind_transceiver.
-func (l *Link) bindPDU(sequence uint32) []byte {
-	bind := pdu.NewBindTransceiver()
+// pdu encodes the PDU that binds.
+func (b *bind) pdu(sequence uint32) []byte {
+	bind := roles[b.role].request()
 	f := bind.Fields()
 	for name, value := range map[pdufield.Name]any{
-		pdufield.SystemID:         l.cfg.Accounts[0].SystemID,
-		pdufield.Password:         l.cfg.Accounts[0].Password,
-		pdufield.SystemType:       l.cfg.SystemType,
+		pdufield.SystemID:         b.account.SystemID,
+		pdufield.Password:         b.account.Password,
+		pdufield.SystemType:       b.link.cfg.SystemType,
 		pdufield.InterfaceVersion: uint8(interfaceVersion),
 	} {
 		_ = f.Set(name, value) // fails for other types only
@@ -103,131 +104,137 @@ func control(body pdu.Body, sequence uint32, status pdu.Status) []byte {
 
 // cork begins a batch: what is written from now on waits for uncork. It also
 // notes that the SMSC is alive.
-func (l *Link) cork(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *conn) cork() {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
 	c.corked = true
 	c.enquiries = 0
-	l.lastPDU = time.Now()
+	c.bind.lastPDU = time.Now()
 }
 
 // uncork ends a batch and writes what it has caused.
-func (l *Link) uncork(c *conn) {
-	l.mu.Lock()
+func (c *conn) uncork() {
+	c.link.mu.Lock()
 	c.corked = false
-	work := l.takeWork(c)
-	l.mu.Unlock()
-	l.write(c, work)
+	c.bind.in.add(int(c.pdus-c.metered), c.bind.lastPDU)
+	c.metered = c.pdus
+	work := c.takeWork()
+	c.link.mu.Unlock()
+	if work {
+		c.write()
+	}
 }
 
-// flush writes what waits to be written, if the socket is idle.
-func (l *Link) flush(c *conn) {
-	l.mu.Lock()
-	work := l.takeWork(c)
-	l.mu.Unlock()
-	l.write(c, work)
-}
-
-// receive acts on one PDU. Its error ends the connection. Run's goroutine alone
-// changes l.state, so it may read it without l.mu.
-func (l *Link) receive(c *conn, frame []byte) error {
+// receive acts on one PDU. Its error ends the connection. The bind's goroutine
+// alone changes bind.state, so it may read it without Link.mu.
+func (c *conn) receive(frame []byte) error {
+	l, state, own := c.link, c.bind.state, &roles[c.bind.role]
 	h := ParseHeader(frame)
 	l.counts.in[commandIndex(h.ID)].Add(1)
 	switch h.ID {
 	case pdu.DeliverSMID, pdu.DataSMID:
-		l.deliver(c, frame)
+		c.deliver(frame)
+		return nil
 	case pdu.SubmitSMRespID, pdu.DataSMRespID:
-		l.answered(c, h)
+		c.answered(h, frame)
+		return nil
 	case pdu.GenericNACKID:
-		if l.state == Binding {
-			return l.bindRefused(h)
+		if state != Binding {
+			c.answered(h, frame)
+			return nil
 		}
-		l.answered(c, h)
-	case pdu.EnquireLinkID:
-		l.send(c, pdu.EnquireLinkRespID, control(pdu.NewEnquireLinkResp(), h.Sequence, 0))
-	case pdu.EnquireLinkRespID:
+	}
+	l.tap(c, false, frame, "")
+	switch {
+	case state == Binding && (h.ID == own.bindResp || h.ID == pdu.GenericNACKID):
+		return c.bindAnswered(h, frame[HeaderLen:])
+	case h.ID == pdu.EnquireLinkID:
+		c.send(pdu.EnquireLinkRespID, control(pdu.NewEnquireLinkResp(), h.Sequence, 0), "")
+	case h.ID == pdu.EnquireLinkRespID:
 		// That it came is all there is to it.
-	case pdu.BindTransceiverRespID:
-		if l.state == Binding {
-			return l.bindAnswered(c, h, frame[HeaderLen:])
-		}
-		l.malformed(kindStray, "command", CommandName(h.ID))
-	case pdu.UnbindID:
-		l.send(c, pdu.UnbindRespID, control(pdu.NewUnbindResp(), h.Sequence, 0))
+	case h.ID == pdu.UnbindID:
+		c.send(pdu.UnbindRespID, control(pdu.NewUnbindResp(), h.Sequence, 0), "")
 		return errUnbound
-	case pdu.UnbindRespID:
-		if l.state == Unbinding {
-			return errUnbindDone
-		}
-		l.malformed(kindStray, "command", CommandName(h.ID))
-	case pdu.OutbindID, pdu.AlertNotificationID:
+	case h.ID == pdu.UnbindRespID && state == Unbinding:
+		return errUnbindDone
+	case h.ID == pdu.OutbindID, h.ID == pdu.AlertNotificationID:
 		// They have no response, and nothing to say to us.
+	case h.ID&responseBit != 0:
+		l.malformed(kindStray, "command", CommandName(h.ID))
 	default:
-		if h.ID&responseBit != 0 {
-			l.malformed(kindStray, "command", CommandName(h.ID))
-			break
-		}
 		l.malformed(kindUnknown, "command", CommandName(h.ID))
-		l.send(c, pdu.GenericNACKID, control(pdu.NewGenericNACK(), h.Sequence, statusInvalidCommand))
+		c.send(pdu.GenericNACKID, control(pdu.NewGenericNACK(), h.Sequence, statusInvalidCommand), "")
 	}
 	return nil
 }
 
-// malformed counts a PDU that cannot be used, and logs the first of its kind.
-func (l *Link) malformed(kind string, attrs ...any) {
-	if add(&l.counts.mu, &l.counts.malformed, kind) {
-		l.log.Warn("unusable PDU; further ones of this kind are only counted", append([]any{"kind", kind}, attrs...)...)
-	}
-}
-
 // deliver acknowledges a deliver_sm or data_sm and gives its event to the
 // handler.
-func (l *Link) deliver(c *conn, frame []byte) {
+func (c *conn) deliver(frame []byte) {
+	l, state := c.link, c.bind.state
 	m := &c.message
-	e, err := l.read(m, frame)
+	e, err := c.read(m, frame)
 	status := pdu.Status(0)
+	notAdmitted := ""
 	var malformed *MalformedError
 	switch {
 	case errors.As(err, &malformed):
 		status = malformed.Status
 		l.malformed(err.Error())
-	case l.state == Unbinding:
+	case state == Unbinding:
 		e, status = nil, statusTemporaryAppError
-	case l.state != Bound:
+	case state != Bound:
 		e, status = nil, statusInvalidBindState
-		l.malformed(kindState, "state", l.state.String())
+		l.malformed(kindState, "state", state.String())
+	case e != nil && e.Op == Begin:
+		if notAdmitted = c.admit(e); notAdmitted != "" {
+			add(&l.counts.mu, &l.counts.notAdmitted, notAdmitted)
+			if l.profile.RefuseByStatus {
+				e, status = nil, statusTemporaryAppError
+			}
+		}
 	}
+	msisdn := ""
+	if e != nil {
+		msisdn = e.Dialogue.MSISDN
+	}
+	l.tap(c, false, frame, msisdn)
+	c.acknowledge(m.Header, status, msisdn)
+	if e == nil {
+		return
+	}
+	l.proved(e.Dialogue)
+	if e.Op == Begin || e.Op == Release {
+		l.mu.Lock()
+		l.withdraw(e.Dialogue, func(r *reply) bool {
+			// A begin that comes twice may be one to the handler, which then
+			// answers it once.
+			return e.Op != Begin || r.event.Op != Begin || r.event.Text != e.Text
+		})
+		l.mu.Unlock()
+	}
+	if notAdmitted != "" {
+		l.turnAway(e)
+		return
+	}
+	l.emit(e)
+}
+
+// acknowledge queues the response to a message.
+func (c *conn) acknowledge(h Header, status pdu.Status, msisdn string) {
 	ack := Message{
-		Header:    Header{ID: m.ID | responseBit, Status: status, Sequence: m.Sequence},
+		Header:    Header{ID: h.ID | responseBit, Status: status, Sequence: h.Sequence},
 		MessageID: []byte{},
 	}
 	var buf [HeaderLen + 1]byte
 	out, _ := Append(buf[:0], &ack) // an empty message_id is within all limits
-	l.send(c, ack.ID, out)
-	if e != nil {
-		if e.Op == Begin || e.Op == Release {
-			l.withdraw(e.Dialogue)
-		}
-		l.emit(e)
-	}
-}
-
-// withdraw drops the replies that still wait for an earlier dialogue of the same
-// name: the subscriber is not there any more, and the SMSC would show them in
-// the new one.
-func (l *Link) withdraw(d Dialogue) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting() == 0 {
-		return
-	}
-	stale := l.takeWaiting(func(r *reply) bool { return r.event.Dialogue == d })
-	l.counts.withdrawn.Add(uint64(len(stale)))
+	c.send(ack.ID, out, msisdn)
 }
 
 // read makes an event of a deliver_sm or data_sm; the event is nil for one that
 // is only to be acknowledged. The error is a *MalformedError.
-func (l *Link) read(m *Message, frame []byte) (*Event, error) {
+func (c *conn) read(m *Message, frame []byte) (*Event, error) {
+	l := c.link
 	if err := Decode(frame, m); err != nil {
 		return nil, err
 	}
@@ -238,95 +245,100 @@ func (l *Link) read(m *Message, frame []byte) (*Event, error) {
 		l.counts.receipts.Add(1)
 		return nil, nil
 	}
-	return l.event(m)
+	e, err := l.event(m)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	e.bind = c.bind
+	if l.people != nil {
+		l.people.meet(e)
+	}
+	return e, nil
 }
 
 // receiptBits are set in the esm_class of delivery receipts and of
 // acknowledgements by the handset (SMPP 3.4 §5.2.12).
 const receiptBits = 0x3C
 
-// bindAnswered handles the bind_transceiver_resp.
-func (l *Link) bindAnswered(c *conn, h Header, body []byte) error {
-	if h.Status != 0 {
-		return l.bindRefused(h)
+// bindAnswered handles the response to our bind, or a generic_nack in its place.
+func (c *conn) bindAnswered(h Header, body []byte) error {
+	l, b := c.link, c.bind
+	if h.Status != 0 || h.ID == pdu.GenericNACKID {
+		add(&l.counts.mu, &l.counts.bindFailed, h.Status)
+		return fmt.Errorf("bind refused: %w", &StatusError{ID: h.ID, Status: h.Status})
 	}
 	systemID, rest, _ := cutString(body)
+	peer := string(systemID[:min(len(systemID), maxSystemID)])
 	version := "none" // SMPP 3.4 §3.4: then the SMSC knows no TLVs, which USSD cannot do without
 	if v, ok := TLVs(rest).Get(tagInterfaceVersion); ok {
 		version = fmt.Sprintf("%x", v[:min(len(v), 4)])
 	}
 	c.boundAt = time.Now()
+	b.enter(slog.LevelInfo, Bound, "addr", b.addr, "smsc_system_id", peer, "smsc_version", version)
 	l.mu.Lock()
 	c.deadline = time.Time{}
-	l.arm(c, c.boundAt.Add(l.cfg.EnquireLink))
+	b.peer, b.badAccount = peer, false
+	c.arm(c.boundAt.Add(l.cfg.EnquireLink))
+	l.settle(b)
 	l.mu.Unlock()
-	l.enter(slog.LevelInfo, Bound, "smsc_system_id", string(systemID[:min(len(systemID), maxSystemID)]), "smsc_version", version)
 	return nil
-}
-
-func (l *Link) bindRefused(h Header) error {
-	refusal := &StatusError{ID: h.ID, Status: h.Status}
-	add(&l.counts.mu, &l.counts.bindFailed, h.Status)
-	return fmt.Errorf("bind refused: %w", refusal)
 }
 
 // tick does what is due now and sets the time of the next tick. Its error ends
 // the connection.
-func (l *Link) tick(ctx context.Context, c *conn) error {
+func (c *conn) tick(ctx context.Context) error {
+	l := c.link
 	now := time.Now()
-	if l.state == Bound && ctx.Err() != nil {
-		l.startUnbind(c, now)
+	if c.bind.state == Bound && ctx.Err() != nil {
+		c.startUnbind(now)
 	}
 	l.mu.Lock()
-	next, err := l.checkLife(ctx, c, now)
-	unsent, unanswered := l.expire(now)
-	if soon := l.nextExpiry(); !soon.IsZero() {
+	next, err := c.checkLife(ctx, now)
+	unsent, unanswered := c.expire(now)
+	if soon := c.nextExpiry(); !soon.IsZero() {
 		next = earlier(next, latest(soon, now.Add(tickGrain)))
 	}
 	c.armed = time.Time{}
-	l.arm(c, next)
+	c.arm(next)
 	l.mu.Unlock()
 
-	if l.state == Binding {
-		l.refuse(unsent, ErrLinkLost)
-	} else {
-		l.refuse(unsent, ErrExpired)
-	}
+	l.refuse(unsent, ErrExpired)
 	l.refuse(unanswered, ErrTimeout)
 	if err == nil {
-		l.flush(c)
+		c.flush()
 	}
 	return err
 }
 
 // checkLife enforces the connection's time limits and sends an enquire_link if
-// one is due. It returns when to look again. Call with l.mu.
-func (l *Link) checkLife(ctx context.Context, c *conn, now time.Time) (next time.Time, err error) {
-	if ctx.Err() != nil && l.state == Binding {
+// one is due. It returns when to look again. Call with Link.mu.
+func (c *conn) checkLife(ctx context.Context, now time.Time) (next time.Time, err error) {
+	cfg, state := &c.link.cfg, c.bind.state
+	if ctx.Err() != nil && state == Binding {
 		return now, ctx.Err()
 	}
-	if ctx.Err() != nil && l.state == Bound {
+	if ctx.Err() != nil && state == Bound {
 		return now, nil // it ended a moment ago: the next tick says goodbye
 	}
 	if !c.deadline.IsZero() {
 		if !now.Before(c.deadline) {
-			return now, fmt.Errorf("no answer while %s", l.state)
+			return now, fmt.Errorf("no answer while %s", state)
 		}
 		next = c.deadline
 	}
 	if !c.partialSince.IsZero() {
-		limit := c.partialSince.Add(l.cfg.ReadTimeout)
+		limit := c.partialSince.Add(cfg.ReadTimeout)
 		if !now.Before(limit) {
-			return now, fmt.Errorf("a PDU was not complete after %s", l.cfg.ReadTimeout)
+			return now, fmt.Errorf("a PDU was not complete after %s", cfg.ReadTimeout)
 		}
 		next = earlier(next, limit)
 	}
-	if l.state != Bound {
+	if state != Bound {
 		return next, nil
 	}
-	due := latest(l.lastPDU, c.boundAt).Add(l.cfg.EnquireLink)
+	due := latest(c.bind.lastPDU, c.boundAt).Add(cfg.EnquireLink)
 	if c.enquiries > 0 {
-		due = c.enquiredAt.Add(l.cfg.EnquireTimeout)
+		due = c.enquiredAt.Add(cfg.EnquireTimeout)
 	}
 	if !now.Before(due) {
 		if c.enquiries == maxMissed {
@@ -334,50 +346,23 @@ func (l *Link) checkLife(ctx context.Context, c *conn, now time.Time) (next time
 		}
 		c.enquiries++
 		c.enquiredAt = now
-		due = now.Add(l.cfg.EnquireTimeout)
-		c.unwritten = append(c.unwritten, control(pdu.NewEnquireLink(), c.nextSequence(), 0)...)
-		l.countOut(pdu.EnquireLinkID)
+		due = now.Add(cfg.EnquireTimeout)
+		c.sendLocked(pdu.EnquireLinkID, control(pdu.NewEnquireLink(), c.nextSequence(), 0), "")
 	}
 	return earlier(next, due), nil
 }
 
 // startUnbind begins to say goodbye: nothing new is accepted, what is queued is
-// still sent, and the unbind follows it.
-func (l *Link) startUnbind(c *conn, now time.Time) {
-	l.enter(slog.LevelInfo, Unbinding)
+// still sent, and the unbind follows it. Replies that were to be sent again find
+// another bind, or it is their end.
+func (c *conn) startUnbind(now time.Time) {
+	l, b := c.link, c.bind
+	b.enter(slog.LevelInfo, Unbinding)
 	l.mu.Lock()
 	c.deadline = now.Add(l.cfg.UnbindTimeout)
-	later := l.later
-	l.later = nil
+	later := b.later
+	b.later = nil
+	l.waits.leave(later...)
 	l.mu.Unlock()
 	l.refuse(later, ErrClosed)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// liveReader reads from a connection's socket and notes when a PDU begins that
-// does not arrive at once.
-type liveReader struct {
-	l *Link
-	c *conn
-}
-
-// Read implements io.Reader.
-func (r *liveReader) Read(p []byte) (int, error) {
-	c := r.c
-	switch {
-	case !c.frames.Partial():
-		c.partialSince = time.Time{}
-	case c.partialSince.IsZero() || c.partialPDU != c.pdus:
-		c.partialSince, c.partialPDU = time.Now(), c.pdus
-		r.l.mu.Lock()
-		r.l.arm(c, c.partialSince.Add(r.l.cfg.ReadTimeout))
-		r.l.mu.Unlock()
-	}
-	return c.socket.Read(p)
 }

@@ -39,16 +39,16 @@ func (s State) String() string {
 // Status is a snapshot of a link. The caller owns it.
 type Status struct {
 	Name      string
-	Addr      string
-	Profile   string
-	State     State
+	Addr      string    // of the bind that State is of
+	Profile   string    //
+	State     State     // of the bind that is furthest; Bound only if one that sends and one that receives are
 	Since     time.Time // of State
-	LastError string    // why the last connection ended; empty if none has
+	LastError string    // why the last connection of any bind ended; empty if none has
 	LastPDU   time.Time // when the SMSC was last heard; zero: never
 	InFlight  int       // replies sent and not answered yet
-	Queued    int       // replies that wait to be sent
-	Window    int       // limit of InFlight
-	Queue     int       // limit of Queued
+	Queued    int       // replies that wait to be sent, also those that no bind can take now
+	Window    int       // limit of InFlight as configured, of all binds that send
+	Queue     int       // limit of Queued, likewise
 	Admin     Admin
 	Binds     []BindStatus
 	Counters  Counters
@@ -69,8 +69,8 @@ type BindStatus struct {
 	InFlight   int       // replies sent and not answered yet
 	Queued     int       // replies that wait to be sent on this bind
 	Window     int       // limit of InFlight in force; the SMSC's throttling shrinks it
-	MaxWindow  int       // limit of InFlight as configured
-	Rate       float64   // messages per second in force; 0: no limit
+	MaxWindow  int       // limit of InFlight as configured; 0: the bind only receives
+	Rate       float64   // messages per second in force, likewise; 0: no limit
 	MaxRate    float64   // messages per second as configured; 0: no limit
 	InRate     float64   // PDUs received per second, lately
 	OutRate    float64   // PDUs sent per second, lately
@@ -90,10 +90,6 @@ const (
 // String returns up, draining or down.
 func (a Admin) String() string { return [...]string{"up", "draining", "down"}[a] }
 
-// SetAdmin says what is wanted of the link from now on; it does not wait until
-// that is so. Down unbinds as the end of Run does.
-func (l *Link) SetAdmin(a Admin) { panic(a) }
-
 // Counters count since the link was made and never go down. A key that is not
 // there stands for zero.
 type Counters struct {
@@ -107,7 +103,11 @@ type Counters struct {
 	Withdrawn  uint64                // replies that waited until their dialogue was over
 	Unanswered uint64                // replies whose answer was lost with the link
 	Receipts   uint64                // delivery receipts, acknowledged and ignored
-	Reconnects uint64                // attempts to connect after the first
+	// Dialogues that were not admitted, by why: "draining", "queue" (too many
+	// replies wait for the SMSC) or "handler" (by Admitter).
+	NotAdmitted map[string]uint64
+	TraceLost   uint64 // PDUs that the receiver of a trace was too slow for
+	Reconnects  uint64 // attempts to connect after the first
 }
 
 // counters are the live form of Counters.
@@ -119,11 +119,13 @@ type counters struct {
 	unanswered atomic.Uint64
 	receipts   atomic.Uint64
 	reconnects atomic.Uint64
+	traceLost  atomic.Uint64
 
-	mu         sync.Mutex
-	refused    map[pdu.Status]uint64
-	bindFailed map[pdu.Status]uint64
-	malformed  map[string]uint64
+	mu          sync.Mutex
+	refused     map[pdu.Status]uint64
+	bindFailed  map[pdu.Status]uint64
+	malformed   map[string]uint64
+	notAdmitted map[string]uint64
 }
 
 // maxKinds bounds the maps whose keys the SMSC chooses.
@@ -144,24 +146,76 @@ func add[K comparable](mu *sync.Mutex, counts *map[K]uint64, key K) bool {
 	return n == 0
 }
 
+// progress orders the states by how near they are to Bound.
+var progress = [...]int{Closed: 0, Waiting: 1, Connecting: 2, Binding: 3, Unbinding: 4, Bound: 5}
+
 // Status returns a snapshot of the link.
 func (l *Link) Status() Status {
+	now := time.Now()
 	l.mu.Lock()
 	s := Status{
 		Name:      l.cfg.Name,
-		Addr:      l.cfg.Addrs[0],
 		Profile:   l.profile.Name,
-		State:     l.state,
-		Since:     l.since,
 		LastError: l.lastErr,
-		LastPDU:   l.lastPDU,
-		InFlight:  len(l.inFlight),
-		Queued:    l.waiting(),
-		Window:    l.cfg.Window,
-		Queue:     l.cfg.Queue,
+		Queued:    l.homeless.len(),
+		Admin:     l.admin,
+	}
+	sends, receives := false, false
+	for i, b := range l.binds {
+		bs := b.status(now)
+		s.Binds = append(s.Binds, bs)
+		s.InFlight += bs.InFlight
+		s.Queued += bs.Queued
+		if b.role != receiver {
+			s.Window += l.cfg.Window
+			s.Queue += l.cfg.Queue
+		}
+		s.LastPDU = latest(s.LastPDU, bs.LastPDU)
+		sends = sends || b.state == Bound && b.role != receiver
+		receives = receives || b.state == Bound && b.role != transmitter
+		if i == 0 || progress[bs.State] > progress[s.State] {
+			s.State, s.Since, s.Addr = bs.State, bs.Since, bs.Addr
+		}
+	}
+	if s.State == Bound && !(sends && receives) {
+		s.State = Binding
 	}
 	l.mu.Unlock()
 	s.Counters = l.counts.snapshot()
+	return s
+}
+
+// status returns a snapshot of the bind. Call with Link.mu.
+func (b *bind) status(now time.Time) BindStatus {
+	s := BindStatus{
+		Name:       b.name,
+		Role:       roles[b.role].name,
+		SystemID:   b.account.SystemID,
+		Addr:       b.addr,
+		Peer:       b.peer,
+		State:      b.state,
+		Since:      b.since,
+		LastError:  b.lastErr,
+		LastPDU:    b.lastPDU,
+		Queued:     b.waiting(),
+		InRate:     b.in.rate(now),
+		OutRate:    b.out.rate(now),
+		BadAccount: b.badAccount,
+	}
+	if s.Addr == "" {
+		s.Addr = b.link.cfg.Addrs[0]
+	}
+	if b.state == Waiting {
+		s.RetryAt = b.retryAt
+	}
+	if b.role != receiver {
+		b.pace.recover(now)
+		s.Window, s.MaxWindow = b.pace.window, b.pace.maxWindow
+		s.Rate, s.MaxRate = b.pace.rate, b.pace.maxRate
+	}
+	if b.conn != nil {
+		s.InFlight = b.conn.flight.open.len
+	}
 	return s
 }
 
@@ -175,6 +229,7 @@ func (c *counters) snapshot() Counters {
 		Unanswered: c.unanswered.Load(),
 		Receipts:   c.receipts.Load(),
 		Reconnects: c.reconnects.Load(),
+		TraceLost:  c.traceLost.Load(),
 	}
 	for op := range c.events {
 		if n := c.events[op].Load(); n > 0 {
@@ -186,6 +241,7 @@ func (c *counters) snapshot() Counters {
 	s.Refused = maps.Clone(c.refused)
 	s.BindFailed = maps.Clone(c.bindFailed)
 	s.Malformed = maps.Clone(c.malformed)
+	s.NotAdmitted = maps.Clone(c.notAdmitted)
 	return s
 }
 

@@ -13,6 +13,7 @@ const tlvHeaderLen = 4
 const (
 	tagMessagePayload       = pdutlv.TagMessagePayload
 	tagInterfaceVersion     = pdutlv.Tag(0x0210) // sc_interface_version, SMPP 3.4 §5.3.2.25
+	tagCongestionState      = pdutlv.Tag(0x0428) // SMPP 5.0 §4.8.4.18
 	maxTLVValue         int = 0xFFFF
 )
 

@@ -1,6 +1,14 @@
 package smpp
 
-import "time"
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fiorix/go-smpp/smpp/pdu"
+)
 
 // Traced is one PDU as it went over the wire, either way. The frame is the
 // receiver's own; passwords in it are overwritten with asterisks, and so is
@@ -12,7 +20,7 @@ type Traced struct {
 	Remote string // the SMSC's
 	Out    bool   // sent by us
 	Frame  []byte
-	MSISDN string // of the dialogue, as far as the PDU tells; else empty
+	MSISDN string // of the dialogue, as far as the PDU tells or is an answer to one that does; else empty
 	Lost   uint64 // how many PDUs before this one the receiver was too slow for
 }
 
@@ -25,5 +33,111 @@ type TraceOptions struct {
 
 // Trace begins to copy the link's PDUs into the channel. A receiver that is too
 // slow loses PDUs, and is told how many; the link never waits. stop ends the
-// trace and closes the channel.
-func (l *Link) Trace(o TraceOptions) (traced <-chan Traced, stop func()) { panic(o) }
+// trace and closes the channel; it may be called more than once. A PDU of ours
+// is traced when it is put into a write, which is a moment before it is sent.
+func (l *Link) Trace(o TraceOptions) (traced <-chan Traced, stop func()) {
+	if o.Buffer <= 0 {
+		o.Buffer = 1000
+	}
+	t := &trace{options: o, out: make(chan Traced, o.Buffer)}
+	l.traces.add(t)
+	return t.out, func() { l.traces.remove(t) }
+}
+
+// traces are the traces of a link. Most of the time there are none, and that is
+// all that most PDUs look at.
+type traces struct {
+	count atomic.Int32
+	mu    sync.Mutex
+	list  []*trace
+}
+
+type trace struct {
+	options TraceOptions
+	out     chan Traced
+	lost    uint64 // since the last PDU that was not; guarded by traces.mu
+}
+
+func (ts *traces) add(t *trace) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.list = append(ts.list, t)
+	ts.count.Add(1)
+}
+
+func (ts *traces) remove(t *trace) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if i := slices.Index(ts.list, t); i >= 0 {
+		ts.list = slices.Delete(ts.list, i, i+1)
+		ts.count.Add(-1)
+		close(t.out)
+	}
+}
+
+// tap shows a PDU to whoever traces the link. msisdn is whose it is, empty if
+// nobody's or unknown. It may be called with Link.mu or without.
+func (l *Link) tap(c *conn, out bool, frame []byte, msisdn string) {
+	if l.traces.count.Load() != 0 {
+		l.traces.show(c, out, frame, msisdn, &l.counts.traceLost)
+	}
+}
+
+func (ts *traces) show(c *conn, out bool, frame []byte, msisdn string, lost *atomic.Uint64) {
+	p := Traced{
+		Time: time.Now(), Bind: c.bind.name, Local: c.local, Remote: c.remote, Out: out, MSISDN: msisdn,
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.list {
+		if t.options.MSISDN != "" && t.options.MSISDN != msisdn {
+			continue
+		}
+		if len(t.out) == cap(t.out) { // nobody else sends
+			t.lost++
+			lost.Add(1)
+			continue
+		}
+		p.Frame = masked(frame, !t.options.Inputs && !out)
+		p.Lost, t.lost = t.lost, 0
+		t.out <- p
+	}
+}
+
+// masked returns a copy of a PDU with asterisks in place of a password, and of a
+// subscriber's text if inputs is set.
+func masked(frame []byte, inputs bool) []byte {
+	frame = bytes.Clone(frame)
+	switch ParseHeader(frame).ID {
+	case pdu.BindTransceiverID, pdu.BindTransmitterID, pdu.BindReceiverID, pdu.OutbindID:
+		// system_id and password (SMPP 3.4 §4.1.1, §4.1.7)
+		_, rest, _ := cutString(frame[HeaderLen:])
+		password, _, ok := cutString(rest)
+		if !ok {
+			password = frame[HeaderLen:]
+		}
+		stars(password)
+	case pdu.DeliverSMID, pdu.DataSMID, pdu.SubmitSMID:
+		if !inputs {
+			break
+		}
+		var m Message
+		if Decode(frame, &m) != nil || m.Truncated {
+			stars(frame[HeaderLen:]) // the text may be anywhere
+			break
+		}
+		stars(m.ShortMessage)
+		for v := range m.TLVs.All() {
+			if v.Tag == tagMessagePayload {
+				stars(v.Value)
+			}
+		}
+	}
+	return frame
+}
+
+func stars(b []byte) {
+	for i := range b {
+		b[i] = '*'
+	}
+}

@@ -55,6 +55,7 @@ type Event struct {
 	Err      error  // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
 
 	link    *Link
+	bind    *bind // that it came on; nil: made by Open
 	wire    wire
 	replies uint32 // made of the event so far; atomic
 }
@@ -112,10 +113,12 @@ func (e *StatusError) Temporary() bool { return e.Class == Temporary }
 
 // Handler receives the events of a link.
 type Handler interface {
-	// HandleUSSD is called for one event after another, in the order in which
-	// they happened, on the goroutine that reads the link: it must not block,
-	// and nothing else is read until it returns. When it is called, the PDU of
-	// the event has already been acknowledged. It may call Event.Reply.
+	// HandleUSSD is called for one event of a bind after another, in the order
+	// in which they happened, on the goroutine that reads the bind: it must not
+	// block, and nothing else is read there until it returns. Events of several
+	// binds, and Refused events of replies that no bind could take, come at the
+	// same time. When it is called, the PDU of the event has already been
+	// acknowledged. It may call Event.Reply.
 	HandleUSSD(*Event)
 }
 
@@ -149,7 +152,7 @@ func (e *Event) Reply(text string, end bool, deadline time.Time) error {
 	if err != nil {
 		return err
 	}
-	return e.link.submit(&reply{event: e, frame: frame, deadline: deadline})
+	return e.link.submit(&reply{event: e, frame: frame, deadline: deadline, end: end || e.wire.once})
 }
 
 // event reads a deliver_sm or data_sm as the profile says; it is nil for one

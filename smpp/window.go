@@ -1,24 +1,31 @@
 package smpp
 
 import (
-	"cmp"
+	"encoding/binary"
+	"iter"
 	"slices"
 	"time"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
 )
 
-// reply is one submit_sm on its way. Except for the first three fields, which
-// do not change, it is guarded by Link.mu.
+// reply is one message of ours on its way. Except for the first four fields,
+// which do not change, it is guarded by Link.mu.
 type reply struct {
-	event    *Event // what it answers
+	event    *Event // what it answers; nil once its screen is known to be shown
 	frame    []byte // encoded; only the sequence number is set later
 	deadline time.Time
+	end      bool // closes the dialogue
 
-	offset  uint64    // in flight: where it begins in its connection's output
-	expires time.Time // in flight: when the SMSC's answer is overdue
-	due     time.Time // in later: when it is to be sent again
-	tries   int       // temporary refusals so far
+	bucket   *chain    // waiting: where Link.waits has it; nil: does not wait
+	due      time.Time // in later: when it is to be sent again
+	tries    int       // temporary refusals so far
+	conn     *conn     // in flight: on what
+	sequence uint32    // in flight: under which number
+	offset   uint64    // in flight: where it begins in its connection's output
+	expires  time.Time // in flight: when the SMSC's answer is overdue
+
+	before, after *reply // waiting or in flight: its neighbours in a chain
 }
 
 // fifo is a queue of replies.
@@ -29,7 +36,18 @@ type fifo struct {
 
 func (q *fifo) len() int { return len(q.items) - q.head }
 
-func (q *fifo) push(r *reply) { q.items = append(q.items, r) }
+func (q *fifo) all() iter.Seq[*reply] { return slices.Values(q.items[q.head:]) }
+
+func (q *fifo) push(r *reply) {
+	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, r)
+}
+
+func (q *fifo) first() *reply { return q.items[q.head] }
 
 func (q *fifo) pop() *reply {
 	r := q.items[q.head]
@@ -38,12 +56,6 @@ func (q *fifo) pop() *reply {
 		q.items, q.head = q.items[:0], 0
 	}
 	return r
-}
-
-// putBack puts replies in front of all others, in the given order.
-func (q *fifo) putBack(replies []*reply) {
-	q.items = slices.Concat(replies, q.items[q.head:])
-	q.head = 0
 }
 
 // take removes the replies that f holds true for.
@@ -60,77 +72,177 @@ func (q *fifo) take(f func(*reply) bool) []*reply {
 	return taken
 }
 
-// waiting returns the number of replies that wait to be sent. Call with l.mu.
-func (l *Link) waiting() int { return l.queue.len() + len(l.later) }
+// chain is a list of replies in the order in which they were added. For those in
+// flight this is the order in which their answers become overdue.
+type chain struct {
+	first, last *reply
+	len         int
+}
 
-// takeWaiting removes and returns the replies that wait to be sent and that f
-// holds true for. Call with l.mu.
-func (l *Link) takeWaiting(f func(*reply) bool) []*reply {
-	taken := l.queue.take(f)
-	later := fifo{items: l.later}
+func (c *chain) add(r *reply) {
+	if r.before = c.last; c.last == nil {
+		c.first = r
+	} else {
+		c.last.after = r
+	}
+	c.last = r
+	c.len++
+}
+
+func (c *chain) remove(r *reply) {
+	if r.before == nil {
+		c.first = r.after
+	} else {
+		r.before.after = r.after
+	}
+	if r.after == nil {
+		c.last = r.before
+	} else {
+		r.after.before = r.before
+	}
+	r.before, r.after = nil, nil
+	c.len--
+}
+
+// flight is what one connection has sent and what is not answered yet.
+type flight struct {
+	numbers map[uint32]*reply // all of it, by sequence number
+	open    chain             // what takes up room in the window
+	shown   chain             // what the subscriber has seen already, for he answered; its response is still to come
+}
+
+func (f *flight) add(r *reply) {
+	f.numbers[r.sequence] = r
+	f.open.add(r)
+}
+
+// remove takes out the reply that has the given number; nil if there is none.
+func (f *flight) remove(sequence uint32) *reply {
+	r := f.numbers[sequence]
+	if r == nil {
+		return nil
+	}
+	delete(f.numbers, sequence)
+	if r.event == nil {
+		f.shown.remove(r)
+	} else {
+		f.open.remove(r)
+	}
+	return r
+}
+
+// waiting returns the number of replies that wait on the bind. Call with
+// Link.mu.
+func (b *bind) waiting() int { return b.queue.len() + b.pushes.len() + len(b.later) }
+
+// load is what there is to do on the bind, to compare it with others. Call with
+// Link.mu, while it is bound.
+func (b *bind) load() int { return b.waiting() + b.conn.flight.open.len }
+
+// push lets a reply wait on the bind. Call with Link.mu.
+func (b *bind) push(r *reply) {
+	b.due = earlier(b.due, r.deadline)
+	if r.event.wire.opening {
+		b.pushes.push(r)
+		return
+	}
+	b.queue.push(r)
+}
+
+// take removes the replies that wait on the bind and that f holds true for. Call
+// with Link.mu.
+func (b *bind) take(f func(*reply) bool) []*reply {
+	taken := append(b.queue.take(f), b.pushes.take(f)...)
+	later := fifo{items: b.later}
 	taken = append(taken, later.take(f)...)
-	l.later = later.items
+	b.later = later.items
 	return taken
 }
 
-// submit queues a reply and writes it if the socket is idle.
-func (l *Link) submit(r *reply) error {
-	now := time.Now()
-	if r.deadline.IsZero() {
-		r.deadline = now.Add(l.cfg.ResponseTimeout)
-	}
-	if !now.Before(r.deadline) {
-		return ErrExpired
-	}
-	l.mu.Lock()
-	switch {
-	case l.state == Unbinding || l.state == Closed:
-		l.mu.Unlock()
-		return ErrClosed
-	case l.state == Waiting && r.deadline.Before(l.retryAt):
-		l.mu.Unlock()
-		return ErrNotBound
-	case l.waiting() >= l.cfg.Queue:
-		l.mu.Unlock()
-		return ErrQueueFull
-	}
-	l.queue.push(r)
-	c := l.conn
-	if c == nil {
-		l.mu.Unlock()
-		return nil
-	}
-	l.arm(c, r.deadline)
-	work := l.takeWork(c)
-	l.mu.Unlock()
-	l.write(c, work)
-	return nil
-}
-
-// fillWindow appends queued replies to out, as many as the window and one write
-// allow. Replies whose deadline has passed are left for expire. Call with l.mu.
-func (l *Link) fillWindow(c *conn, out []byte) []byte {
-	if l.queue.len() == 0 {
-		return out
-	}
-	now := time.Now()
-	for l.queue.len() > 0 && len(l.inFlight) < l.cfg.Window && len(out) < maxWrite {
-		r := l.queue.items[l.queue.head]
-		if !now.Before(r.deadline) {
-			l.arm(c, now)
+// fillWindow appends queued replies to out, as many as the window, the rate and
+// one write allow: first those that somebody waits for. Replies whose deadline
+// has passed are left for expire. Call with Link.mu.
+func (c *conn) fillWindow(out []byte, now time.Time) []byte {
+	b := c.bind
+	b.pace.recover(now)
+	for len(out) < maxWrite {
+		q := &b.queue
+		if q.len() == 0 {
+			q = &b.pushes
+		}
+		if q.len() == 0 || c.flight.open.len >= b.pace.window {
 			break
 		}
-		l.queue.pop()
-		sequence := c.nextSequence()
-		setSequence(r.frame, sequence)
-		r.offset = c.queued + uint64(len(out))
-		r.expires = now.Add(l.cfg.ResponseTimeout)
-		l.inFlight[sequence] = r
-		l.arm(c, r.expires)
-		l.countOut(ParseHeader(r.frame).ID)
-		out = append(out, r.frame...)
+		r := q.first()
+		if !now.Before(r.deadline) {
+			c.arm(now)
+			break
+		}
+		if wait := b.pace.take(now); wait > 0 {
+			c.arm(now.Add(wait))
+			break
+		}
+		q.pop()
+		b.sent.add(1, now)
+		b.link.waits.leave(r)
+		out = c.launch(r, now, out)
 	}
 	return out
+}
+
+// launch appends one reply to out. Call with Link.mu.
+func (c *conn) launch(r *reply, now time.Time, out []byte) []byte {
+	l := c.link
+	r.conn = c
+	r.sequence = c.nextSequence()
+	setSequence(r.frame, r.sequence)
+	r.offset = c.queued + uint64(len(out))
+	r.expires = now.Add(l.cfg.ResponseTimeout)
+	c.flight.add(r)
+	if l.unproven != nil {
+		l.unproven[r.event.Dialogue] = r
+	}
+	c.arm(r.expires)
+	c.countOut(pdu.ID(binary.BigEndian.Uint32(r.frame[4:])))
+	l.tap(c, true, r.frame, r.event.Dialogue.MSISDN)
+	return append(out, r.frame...)
+}
+
+// land takes a reply out of the flight. Call with Link.mu.
+func (c *conn) land(sequence uint32) *reply {
+	r := c.flight.remove(sequence)
+	if r != nil && r.event != nil && c.link.unproven != nil && c.link.unproven[r.event.Dialogue] == r {
+		delete(c.link.unproven, r.event.Dialogue)
+	}
+	return r
+}
+
+// proved notes that the screen that was last sent to a dialogue has been shown,
+// because its subscriber answered it or its dialogue is over. The SMSC says so
+// later, or never; the reply takes up no room until then.
+func (l *Link) proved(d Dialogue) {
+	if l.unproven == nil {
+		return
+	}
+	l.mu.Lock()
+	r := l.unproven[d]
+	if r == nil {
+		l.mu.Unlock()
+		return
+	}
+	delete(l.unproven, d)
+	c := r.conn
+	c.flight.open.remove(r)
+	r.event, r.frame = nil, nil
+	c.flight.shown.add(r)
+	if c.flight.shown.len > l.cfg.Window {
+		c.flight.remove(c.flight.shown.first.sequence)
+	}
+	work := c.takeWork()
+	l.mu.Unlock()
+	if work {
+		c.write()
+	}
 }
 
 // First and longest pause before a reply that the SMSC had no room for is sent
@@ -140,34 +252,52 @@ const (
 	retryMax = 2 * time.Second
 )
 
-// answered handles the answer to a reply: a submit_sm_resp, or a generic_nack
-// in its place.
-func (l *Link) answered(c *conn, h Header) {
+// answered handles the answer to a reply: a submit_sm_resp or data_sm_resp, or a
+// generic_nack in its place.
+func (c *conn) answered(h Header, frame []byte) {
+	l, b := c.link, c.bind
+	congestion := congestionState(h, frame)
 	l.mu.Lock()
-	r, ok := l.inFlight[h.Sequence]
-	if !ok {
+	r := c.land(h.Sequence)
+	if r == nil || r.event == nil {
 		l.mu.Unlock()
-		l.malformed(kindStray, "command", CommandName(h.ID))
+		l.tap(c, false, frame, "")
+		if r == nil {
+			l.malformed(kindStray, "command", CommandName(h.ID))
+		}
 		return
 	}
-	delete(l.inFlight, h.Sequence)
+	l.tap(c, false, frame, r.event.Dialogue.MSISDN)
+	if congestion >= congested {
+		c.slowDown(r)
+	} else if congestion >= nearlyCongested {
+		b.pace.hold(time.Now())
+	}
 	if h.Status == 0 && h.ID != pdu.GenericNACKID {
 		l.mu.Unlock()
+		if r.event.wire.opening {
+			l.opened(c, r, frame)
+		}
 		return
 	}
 	refusal := &StatusError{ID: h.ID, Status: h.Status, Class: l.profile.Statuses[h.Status]}
-	again := refusal.Temporary() && l.state == Bound
+	if refusal.Temporary() {
+		c.slowDown(r)
+	}
+	again := refusal.Temporary() && b.ready()
 	if again {
 		r.due = time.Now().Add(min(retryMin<<min(r.tries, 8), retryMax))
 		if again = r.due.Before(r.deadline); again {
 			r.tries++
-			l.later = append(l.later, r)
-			l.arm(c, r.due)
+			l.waits.enter(r)
+			b.later = append(b.later, r)
+			b.due = earlier(b.due, r.due)
+			c.arm(r.due)
 		}
 	}
 	l.mu.Unlock()
 	if add(&l.counts.mu, &l.counts.refused, h.Status) {
-		l.log.Warn("reply refused", "status", refusal.Error(), "class", refusal.Class.String(),
+		l.log.Warn("reply refused", "bind", b.name, "status", refusal.Error(), "class", refusal.Class.String(),
 			"msisdn", mask(r.event.Dialogue.MSISDN), "will_retry", again)
 	}
 	if again {
@@ -179,60 +309,77 @@ func (l *Link) answered(c *conn, h Header) {
 
 // expire moves the replies whose time has come: those to be sent again into the
 // queue; it returns those that waited or that the SMSC did not answer for too
-// long. Call with l.mu.
-func (l *Link) expire(now time.Time) (unsent, unanswered []*reply) {
-	unsent = l.takeWaiting(func(r *reply) bool { return !now.Before(r.deadline) })
-	l.later = slices.DeleteFunc(l.later, func(r *reply) bool {
-		if now.Before(r.due) {
-			return false
+// long. Call with Link.mu.
+func (c *conn) expire(now time.Time) (unsent, unanswered []*reply) {
+	b := c.bind
+	if !b.due.IsZero() && !now.Before(b.due) {
+		unsent = b.take(func(r *reply) bool { return !now.Before(r.deadline) })
+		b.link.waits.leave(unsent...)
+		later := b.later
+		b.later = nil
+		for _, r := range later {
+			if now.Before(r.due) {
+				b.later = append(b.later, r)
+			} else {
+				b.push(r)
+			}
 		}
-		l.queue.push(r)
-		return true
-	})
-	for sequence, r := range l.inFlight {
-		if !now.Before(r.expires) {
-			delete(l.inFlight, sequence)
-			unanswered = append(unanswered, r)
-		}
+		b.due = b.nextDue()
 	}
-	sortByOffset(unanswered)
+	for r := c.flight.open.first; r != nil && !now.Before(r.expires); r = c.flight.open.first {
+		unanswered = append(unanswered, c.land(r.sequence))
+	}
+	for r := c.flight.shown.first; r != nil && !now.Before(r.expires); r = c.flight.shown.first {
+		c.land(r.sequence)
+	}
 	return unsent, unanswered
 }
 
-// nextExpiry returns when expire has something to do, the zero time if never.
-// Call with l.mu.
-func (l *Link) nextExpiry() time.Time {
+// nextDue looks up when the first reply that waits on the bind expires or is to
+// be sent again. Call with Link.mu.
+func (b *bind) nextDue() time.Time {
 	var next time.Time
-	for _, r := range l.queue.items[l.queue.head:] {
+	for r := range b.queue.all() {
 		next = earlier(next, r.deadline)
 	}
-	for _, r := range l.later {
-		next = earlier(next, r.due)
+	for r := range b.pushes.all() {
+		next = earlier(next, r.deadline)
 	}
-	for _, r := range l.inFlight {
+	for _, r := range b.later {
+		next = earlier(next, earlier(r.due, r.deadline))
+	}
+	return next
+}
+
+// nextExpiry returns when expire may have something to do, the zero time if
+// never. Call with Link.mu.
+func (c *conn) nextExpiry() time.Time {
+	next := c.bind.due
+	if r := c.flight.open.first; r != nil {
+		next = earlier(next, r.expires)
+	}
+	if r := c.flight.shown.first; r != nil {
 		next = earlier(next, r.expires)
 	}
 	return next
 }
 
-// abandon empties the window after its connection has ended. Replies of which
-// the socket has taken nothing go back to the head of the queue; what became of
-// the others nobody can know, and sending them again could show a screen twice.
-// Call with l.mu.
-func (l *Link) abandon(c *conn) (unknown int) {
-	var unsent []*reply
-	for _, r := range l.inFlight {
+// abandon empties the window after the connection has ended. It returns the
+// replies of which the socket has taken nothing; what became of the others
+// nobody can know, and sending them again could show a screen twice. Call with
+// Link.mu.
+func (c *conn) abandon() (unsent []*reply, unknown int) {
+	for r := c.flight.open.first; r != nil; r = c.flight.open.first {
+		c.land(r.sequence)
 		if r.offset >= c.written {
+			c.link.waits.enter(r)
 			unsent = append(unsent, r)
 		} else {
 			unknown++
 		}
 	}
-	clear(l.inFlight)
-	sortByOffset(unsent)
-	l.queue.putBack(unsent)
-	l.counts.unanswered.Add(uint64(unknown))
-	return unknown
+	c.link.counts.unanswered.Add(uint64(unknown))
+	return unsent, unknown
 }
 
 // refuse tells the handler that replies failed.
@@ -244,20 +391,17 @@ func (l *Link) refuse(replies []*reply, err error) {
 	}
 }
 
-// emit gives an event to the handler. Only Run's goroutine calls it.
-func (l *Link) emit(e *Event) {
-	l.counts.events[e.Op].Add(1)
-	l.handler.HandleUSSD(e)
-}
-
-func sortByOffset(replies []*reply) {
-	slices.SortFunc(replies, func(a, b *reply) int { return cmp.Compare(a.offset, b.offset) })
-}
-
 // earlier returns the earlier of two times, where the zero time is no time.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
