@@ -56,6 +56,8 @@ func (p *Profile) read(m *Message) (*Event, error) {
 		return nil, m.malformed(statusInvalidSource, "source_addr", "is over the limit")
 	case len(m.Dest.Digits) > maxAddress:
 		return nil, m.malformed(statusInvalidDest, "destination_addr", "is over the limit")
+	case !printable(m.Dest.Digits):
+		return nil, m.malformed(statusInvalidDest, "destination_addr", "is not an address")
 	case len(payload) > maxText:
 		return nil, m.malformed(statusInvalidMessageLength, "short_message", "is longer than a USSD string")
 	}

@@ -145,6 +145,9 @@ func TestDialogues(t *testing.T) {
 					if !sameOnWire(t, withSequence(got, 0), withSequence(wire, 0)) {
 						t.Errorf("%s is\n%x, want\n%x", s.file, got, wire)
 					}
+					if m := decode(t, got); comparable(&m) {
+						checkAgainstGoSMPP(t, got, m)
+					}
 					continue
 				}
 				last = read(t, p, wire)
@@ -384,6 +387,7 @@ func TestUnusableMessages(t *testing.T) {
 		{"standard", nil, func(m *smpp.Message) { m.TLVs = tlvs(0x0501, "") }, 0xC2},
 		{"standard", nil, func(m *smpp.Message) { m.TLVs = tlvs(0x0501, "\x12", 0x1383, "\x2a") }, 0xC2},
 		{"standard", nil, func(m *smpp.Message) { m.Source.Digits = nil }, 0x0A},
+		{"standard", nil, func(m *smpp.Message) { m.Dest.Digits = []byte("*1\xff#") }, 0x0B},
 		{"standard", nil, func(m *smpp.Message) { m.ShortMessage, m.TLVs = nil, tlvs(0x0424, strings.Repeat("1", 513)) }, 0x01},
 		{"vendor-tlv", nil, func(m *smpp.Message) { m.Source.Digits = nil; m.TLVs = tlvs(0x0501, "\x12") }, 0x0A},
 		{"vendor-tlv", nil, func(m *smpp.Message) { m.Source.Digits = nil; m.TLVs = tlvs(0x0501, "\x01", 0x1400, "1234") }, 0x0A},
@@ -403,6 +407,28 @@ func TestUnusableMessages(t *testing.T) {
 		}
 		if e != nil || status != c.status {
 			t.Errorf("%s %v: %v, %v; want status %#x", c.preset, c.knobs, e, err, uint32(c.status))
+		}
+	}
+}
+
+// A step takes an Event, its strings and a frame from the heap, and nothing else.
+func TestDialectAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's own allocations are counted too")
+	}
+	for _, name := range smpp.Profiles() {
+		p := profile(t, name)
+		m := decode(t, golden(t, name+"-input"))
+		if n := testing.AllocsPerRun(100, func() {
+			e, err := p.Read(&m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Encode(e, "1. Buy Airtime\n0. Exit", true); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 3 {
+			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
 }

@@ -103,6 +103,7 @@ func (t Text) Fold(s string) string {
 		return s
 	}
 	s = strings.ToValidUTF8(s, string(utf8.RuneError))
+	s = strings.ReplaceAll(s, "\x00", "") // which Cost could not report, and which would hold a letter and its marks apart
 	var b strings.Builder
 	b.Grow(len(s))
 	for len(s) > 0 {
@@ -350,8 +351,7 @@ func (a Alphabet) spell(r rune) (string, bool) {
 // substitutes spells runes that Unicode's own decompositions do not lead to
 // ASCII. Every value is ASCII that all alphabets have.
 var substitutes = map[rune]string{
-	'\x00': "", // which Cost could not report
-	'\t':   " ", '`': "'", '´': "'",
+	'\t': " ", '`': "'", '´': "'",
 	'\u2028': "\n", '\u2029': "\n", '\u1680': " ",
 	'‘': "'", '’': "'", '‚': "'", '‛': "'", '′': "'", '‹': "<", '›': ">", 'ʼ': "'", 'ʻ': "'",
 	'“': "\"", '”': "\"", '„': "\"", '‟': "\"", '″': "\"", '«': "\"", '»': "\"",

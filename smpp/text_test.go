@@ -212,7 +212,7 @@ func TestDecodeText(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"*999#", "✓ ₦5 – “x”", "Ọ̀yọ́", "\xff\xfe", "\u1100\u0301\u1161", "½€[中😀", "\u0958\u093c", "\x1b\x65", "\xf5\u0340"} {
+	for _, s := range []string{"*999#", "✓ ₦5 – “x”", "Ọ̀yọ́", "\xff\xfe", "\u1100\u0301\u1161", "½€[中😀", "\u0958\u093c", "\x1b\x65", "\xf5\u0340", "\xcd\u0362\x00\u0344"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

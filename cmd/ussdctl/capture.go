@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"strings"
@@ -22,21 +21,19 @@ const (
 )
 
 // capture shows the PDUs of all TCP streams in a capture that begin as SMPP does.
-func (d *decoder) capture(content []byte) error {
-	var source gopacket.PacketDataSource
-	var link layers.LinkType
-	if strings.HasPrefix(string(content[:4]), pcapngMagic) {
-		r, err := pcapgo.NewNgReader(bytes.NewReader(content), pcapgo.DefaultNgReaderOptions)
-		if err != nil {
-			return err
-		}
-		source, link = r, r.LinkType()
+func (d *decoder) capture(in io.Reader, ng bool) error {
+	var source interface {
+		gopacket.PacketDataSource
+		LinkType() layers.LinkType
+	}
+	var err error
+	if ng {
+		source, err = pcapgo.NewNgReader(in, pcapgo.DefaultNgReaderOptions)
 	} else {
-		r, err := pcapgo.NewReader(bytes.NewReader(content))
-		if err != nil {
-			return err
-		}
-		source, link = r, r.LinkType()
+		source, err = pcapgo.NewReader(in)
+	}
+	if err != nil {
+		return err
 	}
 	assembler := tcpassembly.NewAssembler(tcpassembly.NewStreamPool(streams{d}))
 	assembler.MaxBufferedPagesTotal, assembler.MaxBufferedPagesPerConnection = maxPages, maxStreamPages
@@ -54,7 +51,7 @@ func (d *decoder) capture(content []byte) error {
 		if err := d.c.ctx.Err(); err != nil {
 			return err
 		}
-		packet := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+		packet := gopacket.NewPacket(data, source.LinkType(), gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 		tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
 		if !ok {
 			continue

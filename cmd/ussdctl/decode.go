@@ -1,8 +1,9 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -39,25 +40,18 @@ func decode(c *call) error {
 			return err
 		}
 	}
-	name, content, err := input(c.args[0])
+	name, in, err := input(c.args[0])
 	if err != nil {
 		return err
 	}
-	switch {
-	case isCapture(content):
-		err = d.capture(content)
-	case isText(content):
-		var octets []byte
-		if octets, err = parseHex(name, string(content)); err == nil {
-			d.octets(octets)
-		}
-	default:
-		d.octets(content)
-	}
-	if err != nil {
+	defer func() { _ = in.Close() }()
+	if err := d.input(bufio.NewReader(in)); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return d.end()
+	if d.err == nil && !d.any {
+		return errors.New("there is no PDU to show")
+	}
+	return d.err
 }
 
 // dialect returns a preset, or the profile of a file, with knobs changed.
@@ -84,31 +78,43 @@ func dialect(name string, knobs []string) (*smpp.Profile, error) {
 	return p, p.Check()
 }
 
-// maxInput bounds a file, since it is read whole.
-const maxInput = 1 << 30
-
-// input returns what the argument stands for: standard input, a file, or itself.
-func input(arg string) (name string, content []byte, err error) {
-	var r io.Reader
-	switch file, err := os.Open(arg); {
-	case arg == "-":
-		r, name = os.Stdin, "standard input"
-	case err == nil:
-		defer func() { _ = file.Close() }()
-		r, name = file, arg
-	case strings.ContainsAny(arg, "./"):
+// input opens what the argument stands for: standard input, a file, or itself.
+func input(arg string) (name string, in io.ReadCloser, err error) {
+	if arg == "-" {
+		return "standard input", io.NopCloser(os.Stdin), nil
+	}
+	file, err := os.Open(arg)
+	if err == nil {
+		return arg, file, nil
+	}
+	if strings.ContainsAny(arg, "./") {
 		return "", nil, err
-	default:
-		return "no such file, and as hexadecimal", []byte(arg), nil
 	}
-	content, err = io.ReadAll(io.LimitReader(r, maxInput+1))
-	if err == nil && len(content) > maxInput {
-		err = fmt.Errorf("%s is longer than %d octets", name, maxInput)
+	return "no such file, and as hexadecimal", io.NopCloser(strings.NewReader(arg)), nil
+}
+
+// maxInput bounds hexadecimal and octets, which are read whole. Captures are not.
+const maxInput = 16 << 20
+
+// input shows the PDUs of a capture, or of hexadecimal or octets.
+func (d *decoder) input(in *bufio.Reader) error {
+	if head, _ := in.Peek(len(pcapngMagic)); isCapture(head) {
+		return d.capture(in, string(head) == pcapngMagic)
 	}
-	if err == nil && len(content) == 0 {
-		err = fmt.Errorf("%s is empty", name)
+	content, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+	if err != nil {
+		return err
 	}
-	return name, content, err
+	if len(content) > maxInput {
+		return fmt.Errorf("it is longer than %d octets, and no capture", maxInput)
+	}
+	if isText(content) {
+		if content, err = parseHex(string(content)); err != nil {
+			return err
+		}
+	}
+	d.octets(content)
+	return nil
 }
 
 // isText reports whether the content is hexadecimal text, rather than octets. A
@@ -124,7 +130,7 @@ const (
 
 // parseHex reads hexadecimal digits; spaces and colons may separate them, and `#`
 // begins a comment.
-func parseHex(name, text string) ([]byte, error) {
+func parseHex(text string) ([]byte, error) {
 	var digits []byte
 	n := 0
 	for line := range strings.Lines(text) {
@@ -162,7 +168,6 @@ type decoder struct {
 
 	ids   map[string]bool  // of the subscriber's dialogues, for profiles without addresses
 	asked map[request]bool // the subscriber's, whose responses are to be shown
-	shown []shownPDU       // with -json
 	any   bool             // something was printed
 	err   error            // of writing
 }
@@ -177,7 +182,7 @@ type request struct {
 // maxAsked bounds the requests that are remembered.
 const maxAsked = 1 << 20
 
-// shownPDU is a PDU in JSON.
+// shownPDU is a PDU in JSON, one to the line.
 type shownPDU struct {
 	At       *time.Time `json:"at,omitempty"`
 	From     string     `json:"from,omitempty"`
@@ -232,7 +237,9 @@ func (d *decoder) pdu(frame []byte, w where) {
 				s.Hex = hex.EncodeToString(frame)
 			}
 		}
-		d.shown = append(d.shown, s)
+		line, err := json.Marshal(s)
+		d.err = errors.Join(d.err, err)
+		d.print("%s\n", line)
 		return
 	}
 	head := ""
@@ -297,23 +304,11 @@ func (d *decoder) wanted(frame []byte, dialogue smpp.Dialogue, w where) bool {
 
 const responseBit pdu.ID = 0x80000000
 
-// end prints what -json has collected, and tells if there was nothing.
-func (d *decoder) end() error {
-	if d.c.json {
-		return d.c.print(append([]shownPDU{}, d.shown...))
-	}
-	if d.err == nil && !d.any {
-		return errors.New("there is no PDU to show")
-	}
-	return d.err
-}
-
-// isCapture reports whether the content begins as pcap or pcapng files do.
-func isCapture(content []byte) bool {
-	for _, magic := range []string{"\xa1\xb2\xc3\xd4", "\xd4\xc3\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x4d\x3c\xb2\xa1", pcapngMagic} {
-		if bytes.HasPrefix(content, []byte(magic)) {
-			return true
-		}
+// isCapture reports whether pcap or pcapng files begin so.
+func isCapture(head []byte) bool {
+	switch string(head) {
+	case "\xa1\xb2\xc3\xd4", "\xd4\xc3\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x4d\x3c\xb2\xa1", pcapngMagic:
+		return true
 	}
 	return false
 }

@@ -81,7 +81,7 @@ func fixture(t *testing.T, name string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := parseHex(name, string(text))
+	b, err := parseHex(string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestDecodeInputs(t *testing.T) {
 		t.Errorf("a cut capture: exit code %d, got %s", code, out)
 	}
 	out, code := ussdctl(t, "decode", "-json", captured(t, false, segment{port: 5, seq: 1, payload: fixture(t, "bind")}))
-	if code != exitOK || !strings.Contains(out, `"at": "2026-11-20T09:30:00Z"`) || !strings.Contains(out, `"from": "192.0.2.1:2775"`) || strings.Contains(out, "hex") {
+	if code != exitOK || !strings.Contains(out, `"at":"2026-11-20T09:30:00Z"`) || !strings.Contains(out, `"from":"192.0.2.1:2775"`) || strings.Contains(out, "hex") {
 		t.Errorf("JSON: exit code %d, got %s", code, out)
 	}
 }
