@@ -8,12 +8,18 @@
 // going and reports how fast the screens come. With none of them it just serves
 // until it is told to stop.
 //
-// Exit status: 0 all was well; 1 a screen was not as expected, the codecs
-// disagreed, or something failed; 2 the command line or a script is wrong.
+// It speaks the dialects of several kinds of gateway, and can be made to do what
+// gateways should not do: late, lost, repeated, broken.
+//
+// Exit status: 0 all was well; 1 a screen was not as expected, the ESME did
+// something wrong, the codecs disagreed, or something failed; 2 the command line
+// or a script is wrong.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -52,6 +58,10 @@ type options struct {
 	accounts                       []smpptest.Account
 	scripts                        []*smpptest.Script
 	phone, verbose                 bool
+	dialect                        string
+	faults                         []smpptest.Fault
+	chaos                          *smpptest.Chaos
+	tls                            *tls.Config
 	wait, timeout, enquire         time.Duration
 	load                           *smpptest.LoadConfig // nil: none
 	loadJSON                       string
@@ -83,7 +93,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // simulate runs the SMSC; failed tells that not all was as expected.
 func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed bool, err error) {
-	cfg := smpptest.Config{Listen: o.listen, Accounts: o.accounts, EnquireLink: o.enquire, Log: o.logger(stderr)}
+	cfg := o.config()
+	cfg.Log = o.logger(stderr)
 	if o.pcap != "" {
 		file, err := os.OpenFile(o.pcap, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
@@ -102,6 +113,7 @@ func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr 
 		stopped := stop(sim)
 		err = errors.Join(err, stopped)
 		failed = disagreed(sim.Mismatches(), stderr) || failed
+		failed = complained(sim.Complaints(), stderr) || failed
 	}()
 	if o.addrFile != "" {
 		if err := writeFile(o.addrFile, sim.Addr()+"\n"); err != nil {
@@ -122,6 +134,14 @@ func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr 
 		return false, phone.Run(ctx)
 	}
 	return o.play(ctx, sim, stdout)
+}
+
+// config is what the command line says about the SMSC.
+func (o *options) config() smpptest.Config {
+	return smpptest.Config{
+		Listen: o.listen, Accounts: o.accounts, EnquireLink: o.enquire,
+		Dialect: o.dialect, Faults: o.faults, Chaos: o.chaos, TLS: o.tls,
+	}
 }
 
 func (o *options) logger(stderr io.Writer) *slog.Logger {
@@ -186,6 +206,38 @@ func disagreed(mismatches []smpptest.Mismatch, stderr io.Writer) bool {
 	return len(mismatches) > 0
 }
 
+// complained reports what the ESMEs did wrong.
+func complained(complaints []smpptest.Complaint, stderr io.Writer) bool {
+	for _, c := range complaints {
+		fmt.Fprintf(stderr, "smscsim: %s\n", c)
+	}
+	return len(complaints) > 0
+}
+
+// tlsConfig reads the files of a TLS listener; without a certificate there is
+// none. With a CA, ESMEs need certificates that it has signed.
+func tlsConfig(cert, key, clientCA string) (*tls.Config, error) {
+	if cert == "" && key == "" && clientCA == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{pair}}
+	if clientCA != "" {
+		pem, err := os.ReadFile(clientCA)
+		if err != nil {
+			return nil, err
+		}
+		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+		if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", clientCA)
+		}
+	}
+	return cfg, nil
+}
+
 // writeFile writes a file at once: who sees it sees all of it.
 func writeFile(name, text string) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
@@ -218,7 +270,7 @@ var variableName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 // that is wrong; help has been printed to stdout.
 func parse(args []string, stdout io.Writer) (*options, error) {
 	o := &options{}
-	var accounts, scripts, sets []string
+	var accounts, scripts, sets, faults []string
 	collect := func(list *[]string) func(string) error {
 		return func(s string) error {
 			*list = append(*list, s)
@@ -231,6 +283,12 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	flags.StringVar(&o.addrFile, "addr-file", "", "write the address listened on to this `file`, once listening")
 	flags.Func("account", "let an ESME bind with `system_id:password`; repeatable; without one, everyone may bind", collect(&accounts))
 	maxBinds := flags.Int("max-binds", 0, "refuse more than this `number` of binds per account with 0x05; 0: no limit")
+	flags.StringVar(&o.dialect, "dialect", "", "speak this `dialect`: "+strings.Join(smpptest.Dialects(), ", ")+"; unset: the scripts', or standard")
+	flags.Func("fault", "strike with this `fault` at each of its occasions, as NAME or NAME:ARGUMENT; repeatable", collect(&faults))
+	chaos := flags.String("chaos", "", "strike at random with faults that a right ESME survives, by this `seed` or SEED:RATE (0.05)")
+	cert := flags.String("tls-cert", "", "speak TLS with the certificate in this PEM `file`")
+	key := flags.String("tls-key", "", "the certificate's key, a PEM `file`")
+	clientCA := flags.String("tls-client-ca", "", "let only ESMEs connect that have a certificate of a CA in this PEM `file`")
 	flags.Func("script", "play the dialogues in this YAML `file`; repeatable", collect(&scripts))
 	flags.BoolVar(&o.phone, "phone", false, "be a handset on the terminal")
 	flags.StringVar(&o.msisdn, "msisdn", "2348031234567", "the `number` of the -phone handset")
@@ -302,6 +360,23 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		}
 		o.accounts = append(o.accounts, smpptest.Account{SystemID: systemID, Password: password, MaxBinds: *maxBinds})
 	}
+	for _, text := range faults {
+		fault, err := smpptest.ParseFault(text)
+		if err != nil {
+			problem("-fault: %v", err)
+			continue
+		}
+		o.faults = append(o.faults, fault)
+	}
+	if *chaos != "" {
+		var err error
+		if o.chaos, err = smpptest.ParseChaos(*chaos); err != nil {
+			problem("-chaos: %v", err)
+		}
+	}
+	if o.tls, err = tlsConfig(*cert, *key, *clientCA); err != nil {
+		problem("-tls-cert, -tls-key, -tls-client-ca: %v", err)
+	}
 	values := map[string]string{}
 	for _, set := range sets {
 		name, value, ok := strings.Cut(set, "=")
@@ -322,6 +397,15 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 			continue
 		}
 		o.scripts = append(o.scripts, script)
+		if o.dialect == "" {
+			o.dialect = script.Dialect
+		}
+		if script.Dialect != "" && script.Dialect != o.dialect {
+			problem("%s is for dialect %s, not %s", name, script.Dialect, o.dialect)
+		}
+	}
+	if err := o.config().Check(); err != nil {
+		problem("%v", err)
 	}
 	return o, errors.Join(problems...)
 }

@@ -4,8 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -249,6 +256,78 @@ func TestScriptMismatch(t *testing.T) {
 	}
 }
 
+// TestFaultAndComplaint: an ESME that answers a repeated begin twice is told off.
+func TestFaultAndComplaint(t *testing.T) {
+	name := file(t, "s.yaml", "dialect: standard\n"+script)
+	s := start(t, "-script", name, "-set", "word=Goodbye.", "-fault", "trailing-cr", "-chaos", "1:0")
+	dialESME(t, s.addr(), "esme", "secret")
+	s.exit(exitOK)
+
+	s = start(t, "-script", name, "-set", "word=Goodbye.", "-fault", "begin-twice")
+	dialESME(t, s.addr(), "esme", "secret")
+	out, log := s.exit(exitFailed)
+	if !strings.Contains(out, "all as expected") ||
+		!strings.Contains(log, ": the ESME has ended the dialogue 0x01 of 234803***4567 itself\n") {
+		t.Errorf("got\n%s%s", out, log)
+	}
+}
+
+// TestTLS: only who shows a certificate of the CA may connect.
+func TestTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := file(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	keyFile := file(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
+	pair, err := tls.LoadX509KeyPair(cert, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+
+	pcap := filepath.Join(t.TempDir(), "s.pcap")
+	s := start(t, "-tls-cert", cert, "-tls-key", keyFile, "-tls-client-ca", cert, "-pcap", pcap)
+	addr := s.addr()
+	enquire := []byte("\x00\x00\x00\x10\x00\x00\x00\x15\x00\x00\x00\x00\x00\x00\x00\x01")
+	for _, test := range []struct {
+		certificates []tls.Certificate
+		served       bool
+	}{{nil, false}, {[]tls.Certificate{pair}, true}} {
+		nc, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, Certificates: test.certificates})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp := make([]byte, 16)
+		_, err = nc.Write(enquire)
+		if err == nil {
+			_, err = io.ReadFull(nc, resp)
+		}
+		if served := err == nil && resp[4] == 0x80 && resp[7] == 0x15; served != test.served {
+			t.Errorf("served %t, want %t: %x, %v", served, test.served, resp, err)
+		}
+		nc.Close()
+	}
+	s.stop()
+	s.exit(exitOK)
+	if captured, err := os.ReadFile(pcap); err != nil || !bytes.Contains(captured, enquire) {
+		t.Errorf("the capture is not in clear: %v", err)
+	}
+}
+
 func TestNobodyBinds(t *testing.T) {
 	name := file(t, "s.yaml", script)
 	s := start(t, "-script", name, "-set", "word=x", "-wait", "10ms")
@@ -279,6 +358,7 @@ func TestPhone(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
+	tata := file(t, "tata.yaml", "dialect: tata\nhandsets: [{msisdn: 2348031234567, steps: [{dial: '*999#'}]}]\n")
 	wrong := file(t, "wrong.yaml", "handsets: 1\nservice:\n")
 	tests := []struct {
 		name string
@@ -301,6 +381,15 @@ func TestUsage(t *testing.T) {
 				"smscsim: -account: b is given twice\n"},
 		{"set", []string{"-set", "X=1"},
 			"smscsim: -set: \"X=1\" is not name=value with a name of lower-case letters, digits, - and _\n"},
+		{"dialect", []string{"-dialect", "pidgin"}, "smscsim: no dialect \"pidgin\"; there are: " + strings.Join(smpptest.Dialects(), ", ") + "\n"},
+		{"dialects", []string{"-script", tata, "-dialect", "mica"}, "smscsim: " + tata + " is for dialect tata, not mica\n"},
+		{"faults", []string{"-fault", "throttle:x", "-fault", "gremlins", "-chaos", "x"},
+			"smscsim: -fault: fault throttle: \"x\" is not a number from 1\n" +
+				"smscsim: -fault: there is no fault \"gremlins\": smscsim -help lists them\n" +
+				"smscsim: -chaos: \"x\" is not a seed, which is a whole number\n"},
+		{"no room for a fault", []string{"-script", tata, "-fault", "busy"}, "smscsim: dialect tata has no room for fault busy\n"},
+		{"TLS without a key", []string{"-tls-cert", "/nowhere.pem"},
+			"smscsim: -tls-cert, -tls-key, -tls-client-ca: open /nowhere.pem: no such file or directory\n"},
 		{"no such script", []string{"-script", "/nowhere.yaml"},
 			"smscsim: -script: open /nowhere.yaml: no such file or directory\n"},
 	}
@@ -320,6 +409,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("-help: exit status %d\n%s%s", code, errs.String(), out.String())
 	}
 	_, example, _ := strings.Cut(out.String(), "end of its steps:\n")
+	example, _, _ = strings.Cut(example, "\nFAULTS")
 	if _, err := smpptest.ParseScript("help", []byte(example), map[string]string{"control": "127.0.0.1:8700"}); err != nil {
 		t.Errorf("-help: its script: %v", err)
 	}

@@ -38,6 +38,7 @@ type dialogue struct {
 	asked    bool   // it's the ESME's turn
 	acked    bool   // the last request has been acknowledged
 	last     bool   // the subscriber's answer will end it
+	finished bool   // the ESME has said its last word
 	leaving  bool   // the subscriber has hung up, the ESME's acknowledgement is awaited
 	over     bool
 	held     *event    // came before the request was acknowledged
@@ -67,6 +68,11 @@ type withheld struct {
 	peer *peer
 	m    smpp.Message
 	late bool // it waits even longer, until that answer has been sent
+}
+
+// ending is what is remembered of a dialogue that is over.
+type ending struct {
+	byESME bool // and nothing has been said to the ESME since
 }
 
 // maxEnded is how many dialogues are remembered after their end.
@@ -195,7 +201,7 @@ func (s *Sim) forget(d *dialogue, status pdu.Status) {
 		s.endings[s.nextEnding] = d.key
 		s.nextEnding = (s.nextEnding + 1) % maxEnded
 	}
-	s.ended[d.key] = struct{}{}
+	s.ended[d.key] = ending{byESME: d.finished}
 	s.settle(d, status)
 }
 
@@ -334,11 +340,11 @@ func (s *Sim) show(sub *submission, d *dialogue, screen Screen) {
 			sub.withheld = true
 		}
 	case actEnd:
-		e.screen.End, d.asked = true, false
+		e.screen.End, d.asked, d.finished = true, false, true
 		s.forget(d, statusDialogueOver)
 		sub.after = func() { s.strike(atEnd, &moment{peer: sub.peer, handset: d.handset, dialogue: d}) }
 	case actRelease:
-		e.err, d.asked = ErrReleased, false
+		e.err, d.asked, d.finished = ErrReleased, false, true
 		s.forget(d, statusDialogueOver)
 	}
 	if d.acked {
@@ -398,7 +404,11 @@ func (s *Sim) opened(sub *submission, r reply) *refusal {
 
 // stranger refuses a reply to a dialogue that is not there.
 func (s *Sim) stranger(systemID string, r reply) *refusal {
-	if _, was := s.ended[s.key(systemID, r.msisdn, r.id)]; was {
+	end, was := s.ended[s.key(systemID, r.msisdn, r.id)]
+	switch {
+	case was && end.byESME:
+		return refuse(statusDialogueOver, "the ESME has ended the dialogue 0x%02x of %s itself", r.id, mask(r.msisdn))
+	case was:
 		return excuse(statusDialogueOver, "the dialogue 0x%02x of %s is over", r.id, mask(r.msisdn))
 	}
 	for key, d := range s.dialogues {

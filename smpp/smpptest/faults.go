@@ -301,6 +301,7 @@ func (s *Sim) kill(m *moment, f Fault, status pdu.Status) {
 func endFaults() []*faultKind {
 	late := func(a act, text string) func(*Sim, *moment, Fault) {
 		return func(s *Sim, m *moment, f Fault) {
+			s.ended[m.dialogue.key] = ending{}
 			if err := s.ask(m.dialogue, a, text, false); err != nil {
 				s.log.Warn("fault", "fault", f, "error", err)
 			}

@@ -33,6 +33,10 @@ type Config struct {
 	Log         *slog.Logger  // PDUs at debug level, with masked numbers; nil: discard
 }
 
+// Check says what Start would refuse of the Config: an unknown dialect, or a
+// fault that the dialect has no room for.
+func (c Config) Check() error { return (&Sim{cfg: c}).prepare() }
+
 // Account is what an ESME binds with.
 type Account struct {
 	SystemID string
@@ -78,8 +82,8 @@ type Sim struct {
 	unbound map[string]time.Time // when an ESME's bind last ended, by system_id
 	waiting map[string]*peer     // binds held back until their other half comes, by system_id
 
-	ended      map[dialogueKey]struct{} // dialogues that are over
-	endings    []dialogueKey            // the same as a ring, oldest at nextEnding
+	ended      map[dialogueKey]ending // dialogues that are over
+	endings    []dialogueKey          // the same as a ring, oldest at nextEnding
 	nextEnding int
 
 	armed  []armed        // faults that wait for anybody
@@ -112,7 +116,7 @@ func Start(cfg Config) (*Sim, error) {
 		dialogues: map[dialogueKey]*dialogue{},
 		unbound:   map[string]time.Time{},
 		waiting:   map[string]*peer{},
-		ended:     map[dialogueKey]struct{}{},
+		ended:     map[dialogueKey]ending{},
 		struck:    map[string]int{},
 	}
 	if err := s.prepare(); err != nil {

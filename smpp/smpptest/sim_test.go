@@ -23,7 +23,7 @@ import (
 // TestDialogue follows one dialogue PDU by PDU, as a gateway of the standard
 // dialect holds it.
 func TestDialogue(t *testing.T) {
-	sim := newSim(t, smpptest.Config{})
+	sim := newLenientSim(t, smpptest.Config{})
 	e := bound(t, sim)
 	h := sim.Handset(amina)
 	ctx := within(t)
@@ -69,6 +69,10 @@ func TestDialogue(t *testing.T) {
 	}
 	if status := e.submit(answer(in, "Too late.", true)); status != 0x4C1 {
 		t.Errorf("a reply after the end: %v, want 0x4c1", status)
+	}
+	const complaint = "ESME esme: submit_sm 4: 0x4c1 (no such dialogue): the ESME has ended the dialogue 0x01 of 234803***4567 itself"
+	if got := sim.Complaints(); len(got) != 1 || got[0].String() != complaint {
+		t.Errorf("got  %v\nwant %s", got, complaint)
 	}
 }
 
