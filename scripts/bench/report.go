@@ -157,13 +157,13 @@ func (r *report) failed() error {
 // String is the report as tables.
 func (r *report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s, %s, %s; the load source and MariaDB on the first, the ESME alone on the second.\n"+
-		"Times are from deliver_sm to submit_sm; CPU is the ESME's per step, in all its threads and the kernel; busy is how much of\n"+
-		"its core it had: well below 100 %% in a closed loop of 64 and more, something else ran there, and its steps/s say little.\n",
-		r.Machine, plural(r.Cores, "core"), r.Go)
+	where := "the load source and MariaDB on the first, the ESME alone on the second"
 	if r.Cores < 2 {
-		b.WriteString("There is one core only: all of them share it, and nothing here can be compared with a machine that has two.\n")
+		where = "everything shares it, and nothing here can be compared with a machine that has two"
 	}
+	fmt.Fprintf(&b, "\n%s, %s, %s: %s.\n", r.Machine, plural(r.Cores, "core"), r.Go, where)
+	b.WriteString("Times are from deliver_sm to submit_sm. CPU is the ESME's per step, in all its threads and the kernel; busy is how much of\n" +
+		"its core it had: well below 100 % in a closed loop of 1,000 or more, something else ran there, and its steps/s say little.\n")
 	last := ""
 	for i := range r.Results {
 		x := &r.Results[i]
