@@ -98,6 +98,7 @@ func TestGoals(t *testing.T) {
 		{Load: w[1].name, ESME: onMariaDB, LoadReport: smpptest.LoadReport{StepsPerSecond: 100}, CPU: 7, Dropped: 1},
 		{Load: w[1].name, ESME: bareESME, LoadReport: smpptest.LoadReport{StepsPerSecond: 301}},
 		{Load: w[3].name, ESME: onSQLite, LoadReport: smpptest.LoadReport{StepsPerSecond: 95}},
+		{Load: w[4].name, ESME: onSQLite, LoadReport: smpptest.LoadReport{Rate: 5000, P99: 10, Behind: 60_000}},
 		{Load: w[5].name, ESME: onMariaDB, Failed: "no room"},
 	}
 	r := newReport(results)
@@ -111,6 +112,7 @@ func TestGoals(t *testing.T) {
 		"64 dialogues: steps/s, times the bare ESME's on " + onMariaDB:          {onMariaDB, false, false},
 		"64 dialogues: CPU µs per step on " + onMariaDB:                         {onMariaDB, false, false},
 		"20,000 dialogues: steps/s, times those at 64 dialogues on " + onSQLite: {onSQLite, true, true},
+		w[4].name + ": p99 µs on " + onSQLite:                                   {onSQLite, false, false},
 	}
 	for _, g := range r.Goals {
 		name := g.Goal + " on " + g.ESME
@@ -126,7 +128,7 @@ func TestGoals(t *testing.T) {
 		t.Errorf("failed: %v", err)
 	}
 	text := r.String()
-	for _, part := range []string{"0.33", "failed: no room", "NOT reached: there were errors, or writes were dropped", "1 writes dropped"} {
+	for _, part := range []string{"0.33", "failed: no room", "NOT reached: errors, dropped writes, or a late load source", "1 writes dropped", "load source 60 ms late"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in\n%s", part, text)
 		}

@@ -25,7 +25,7 @@ type goal struct {
 	ESME    string  `json:"esme"`
 	Limit   float64 `json:"limit"`
 	Value   float64 `json:"value"`
-	Sound   bool    `json:"sound"` // measured without an error, and everything was written
+	Sound   bool    `json:"sound"` // measured without an error, with everything written, and in time
 	Reached bool    `json:"reached"`
 }
 
@@ -52,7 +52,7 @@ func cpuName() string {
 }
 
 // medians takes from the repetitions of each load and ESME the one with the
-// median rate, or in an open loop the median CPU time, so that its figures
+// median rate, or in an open loop the median p99, so that its figures
 // belong together; of two in the middle the better one, because what else the
 // machine does only makes it worse. Errors of all are added.
 func medians(all []result) []result {
@@ -72,7 +72,7 @@ func medians(all []result) []result {
 		all = slices.DeleteFunc(slices.Clone(all), same)
 		slices.SortStableFunc(repetitions, func(a, b result) int {
 			if a.Rate > 0 {
-				return cmp.Compare(b.CPU, a.CPU)
+				return cmp.Compare(b.P99, a.P99)
 			}
 			return cmp.Compare(a.StepsPerSecond, b.StepsPerSecond)
 		})
@@ -96,13 +96,18 @@ func (r *report) get(load, esme string) *result {
 // machine: no fall is seen in less.
 const noise = 0.1
 
+// starved is how many microseconds the load source may be late with an input of
+// an open loop: it needs little, and if it did not get even that, the inputs came
+// in bursts that nobody asked for.
+const starved = 50_000
+
 // goals compares what is measured with what is to be reached. What could not be
 // measured is left out.
 func (r *report) goals() {
 	w := workloads()
 	one, some, many, most, open, idle := w[0].name, w[1].name, w[2].name, w[3].name, w[4].name, w[5].name
 	add := func(what string, us *result, value, limit float64, reached bool) {
-		sound := us.Errs == 0 && us.Dropped == 0
+		sound := us.Errs == 0 && us.Dropped == 0 && us.Behind < starved
 		r.Goals = append(r.Goals, goal{what, us.ESME, limit, value, sound, sound && reached})
 	}
 	atLeast := func(what string, us *result, value, limit float64) { add(what, us, value, limit, value >= limit) }
@@ -117,6 +122,8 @@ func (r *report) goals() {
 		}
 		if us, them := r.get(open, esme), r.get(open, bareESME); us != nil && them != nil {
 			atMost(open+": CPU per step, times the bare ESME's", us, us.CPU/them.CPU, 1.4)
+		}
+		if us := r.get(open, esme); us != nil {
 			atMost(open+": p99 µs", us, us.P99, 1000)
 		}
 		if us, them := r.get(one, esme), r.get(one, bareESME); us != nil && them != nil {
@@ -150,13 +157,13 @@ func (r *report) failed() error {
 // String is the report as tables.
 func (r *report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s, %s, %s; the load source and MariaDB on the first, the ESME alone on the second.\n"+
-		"Times are from deliver_sm to submit_sm; CPU is the ESME's per step, in all its threads and the kernel; busy is how much of\n"+
-		"its core it had: well below 100 %% in a closed loop of 64 and more, something else ran there, and its steps/s say little.\n",
-		r.Machine, plural(r.Cores, "core"), r.Go)
+	where := "the load source and MariaDB on the first, the ESME alone on the second"
 	if r.Cores < 2 {
-		b.WriteString("There is one core only: all of them share it, and nothing here can be compared with a machine that has two.\n")
+		where = "everything shares it, and nothing here can be compared with a machine that has two"
 	}
+	fmt.Fprintf(&b, "\n%s, %s, %s: %s.\n", r.Machine, plural(r.Cores, "core"), r.Go, where)
+	b.WriteString("Times are from deliver_sm to submit_sm. CPU is the ESME's per step, in all its threads and the kernel; busy is how much of\n" +
+		"its core it had: well below 100 % in a closed loop of 1,000 or more, something else ran there, and its steps/s say little.\n")
 	last := ""
 	for i := range r.Results {
 		x := &r.Results[i]
@@ -171,7 +178,7 @@ func (r *report) String() string {
 	for _, g := range r.Goals {
 		verdict := "reached"
 		if !g.Sound {
-			verdict = "NOT reached: there were errors, or writes were dropped"
+			verdict = "NOT reached: errors, dropped writes, or a late load source"
 		} else if !g.Reached {
 			verdict = "NOT reached"
 		}
@@ -199,6 +206,9 @@ func (x *result) row(bare, client *result) string {
 	}
 	if x.Dropped > 0 {
 		note = fmt.Sprintf("  %d writes dropped", x.Dropped)
+	}
+	if x.Behind >= starved {
+		note += fmt.Sprintf("  load source %.0f ms late", x.Behind/1000)
 	}
 	return fmt.Sprintf("%10.0f %7s %9s %8.0f %8.0f %8.0f %8.2f %7s %9s %4.0f%% %8.1f %8s %7d%s", x.StepsPerSecond, times(rate, bare), times(rate, client),
 		x.P50, x.P95, x.P99, x.CPU, times(cpu, bare), times(cpu, client), 100*x.Busy, float64(x.RSS)/(1<<20), session, x.Errs, note)

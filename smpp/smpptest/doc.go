@@ -21,6 +21,9 @@
 // A Player takes handsets through a Script, a Phone lets somebody at a terminal
 // hold one. Capture writes all connections as a pcap file.
 //
+// A Load is another SMSC, for speed: as many subscribers as one likes who walk
+// through a menu again and again, and how long their screens take.
+//
 // # Two readings of each message
 //
 // Bind, unbind, enquire_link and generic_nack PDUs are go-smpp's. Messages are
@@ -37,4 +40,8 @@
 // connection that takes nothing for ten seconds, or has four megabytes waiting,
 // is closed. All state of binds and dialogues is behind one mutex, which is
 // never held while waiting. Close ends all of them and waits for that.
+//
+// A Load has one goroutine for each connection, which works off what it has
+// read as one batch and writes what that causes without waiting, one that
+// accepts, and one that keeps the pace if there is one to keep.
 package smpptest

@@ -91,6 +91,7 @@ type Load struct {
 	// Everything below is guarded by mu, which is held while one batch of PDUs
 	// is worked off and written. Writes under it do not wait.
 	mu        sync.Mutex
+	closed    bool
 	conns     []*loadConn // all
 	receivers []*loadConn // those that take deliver_sm; does not change from the first dial on
 	subs      []loadSubscriber
@@ -311,6 +312,7 @@ func (l *Load) Run(ctx context.Context) (*LoadReport, error) {
 func (l *Load) Close() {
 	_ = l.listener.Close() // the accepting goroutine sees that
 	l.mu.Lock()
+	l.closed = true
 	for _, c := range l.conns {
 		c.nc.Close()
 	}
@@ -366,6 +368,8 @@ func (l *Load) finish() *LoadReport {
 	r.Binds = len(l.receivers)
 	if from := l.since[loadMeasuring]; from > 0 {
 		r.Seconds = time.Duration(l.since[loadOver] - from).Seconds()
+	}
+	if r.Seconds > 0 {
 		r.StepsPerSecond = float64(r.Steps) / r.Seconds
 	}
 	r.P50, r.P95, r.P99, r.Max = l.times.quantile(0.50), l.times.quantile(0.95), l.times.quantile(0.99), l.times.quantile(1)
@@ -387,29 +391,20 @@ func (l *Load) now() int64 { return int64(time.Since(l.epoch)) }
 // begin makes the first dials, and keeps the pace of what does not follow from
 // a screen alone.
 func (l *Load) begin(ctx context.Context) error {
+	start := l.now()
+	l.turn(start, start)
 	if l.gap == 0 && l.cfg.Think == 0 {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for i := range l.subs {
-			l.send(i, 0)
-		}
-		l.slot = len(l.subs)
-		l.flush()
 		return nil
 	}
 	pace, err := newPacer(l.paceEvery())
 	if err != nil {
 		return fmt.Errorf("timer: %w", err)
 	}
-	start := l.now()
 	stop := context.AfterFunc(ctx, func() { _ = pace.Close() })
 	l.ended.Go(func() {
 		defer stop()
 		for pace.wait() == nil {
-			l.mu.Lock()
-			l.pace(start, l.now())
-			l.flush()
-			l.mu.Unlock()
+			l.turn(start, l.now())
 		}
 		_ = pace.Close() // twice is no harm
 	})
@@ -428,9 +423,11 @@ func (l *Load) paceEvery() time.Duration {
 	return min(max(every, 50*time.Microsecond), time.Millisecond)
 }
 
-// pace sends what is due; start is when the first slot was. The caller holds
-// l.mu.
-func (l *Load) pace(start, now int64) {
+// turn sends what is due; start is when the first slot was.
+func (l *Load) turn(start, now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.flush()
 	if l.phase == loadOver {
 		return
 	}

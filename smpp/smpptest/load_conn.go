@@ -40,15 +40,20 @@ const (
 // that changes from input to input, and a bit that keeps it away from where
 // ESMEs begin to count: some cannot tell our numbers from their own.
 const (
-	loadIndexBits           = 24
-	loadGenerations         = 1 << 6
-	loadSequence     uint32 = 1 << 30
-	loadMessageID           = "LOAD"
-	loadMSISDNAt            = smpp.HeaderLen + len(loadService) + 1 + 2 // behind service_type, TON and NPI
-	loadIndexAt             = loadMSISDNAt + len(loadPrefix)
-	submitRespLen           = smpp.HeaderLen + len(loadMessageID) + 1
-	responseBitOctet        = 0x80
+	loadIndexBits          = 24
+	loadGenerations        = 1 << 6
+	loadSequence    uint32 = 1 << 30
 )
+
+// Where send fills in a deliver_sm.
+const (
+	loadSequenceAt = 12
+	loadMSISDNAt   = smpp.HeaderLen + len(loadService) + 1 + 2 // behind service_type, TON and NPI
+	loadIndexAt    = loadMSISDNAt + len(loadPrefix)
+)
+
+// loadMessageID is the message_id of every submit_sm_resp.
+const loadMessageID = "LOAD"
 
 // inputs encodes the deliver_sm of each step of the walk, for send to fill in
 // what differs from one subscriber to the next: sequence number, MSISDN and, at
@@ -89,7 +94,7 @@ func (l *Load) send(i int, from int64) {
 	c.out = append(c.out, l.inputs[s.step]...)
 	f := c.out[at:]
 	s.generation = (s.generation + 1) % loadGenerations
-	binary.BigEndian.PutUint32(f[12:], loadSequence|uint32(s.generation)<<loadIndexBits|uint32(i))
+	binary.BigEndian.PutUint32(f[loadSequenceAt:], loadSequence|uint32(s.generation)<<loadIndexBits|uint32(i))
 	for n, at := i, loadIndexAt+loadDigits-1; n > 0; n, at = n/10, at-1 {
 		f[at] = '0' + byte(n%10)
 	}
@@ -158,6 +163,9 @@ func (l *Load) accept() {
 			return
 		}
 		l.mu.Lock()
+		if l.closed {
+			nc.Close()
+		}
 		l.conns = append(l.conns, c)
 		l.mu.Unlock()
 		l.ended.Go(c.serve)
@@ -295,7 +303,7 @@ func (l *Load) screen(c *loadConn, frame []byte) {
 	i, known := loadIndex(m.Dest.Digits)
 	if known = known && i < len(l.subs); err != nil || !known {
 		c.submitResp(m.Sequence, invalidStatus(err))
-		l.problem(&l.report.Wrong, "a submit_sm to nobody: %q, %v", m.Dest.Digits, err)
+		l.problem(&l.report.Wrong, "a submit_sm to nobody: %s, %v", mask(string(m.Dest.Digits)), err)
 		return
 	}
 	s := &l.subs[i]
@@ -363,12 +371,12 @@ func loadIndex(digits []byte) (int, bool) {
 
 // submitResp queues a submit_sm_resp.
 func (c *loadConn) submitResp(sequence uint32, status pdu.Status) {
-	at := len(c.out)
-	c.out = append(c.out,
-		0, 0, 0, byte(submitRespLen), responseBitOctet, 0, 0, byte(pdu.SubmitSMID), 0, 0, 0, 0, 0, 0, 0, 0,
-		loadMessageID[0], loadMessageID[1], loadMessageID[2], loadMessageID[3], 0)
-	binary.BigEndian.PutUint32(c.out[at+8:], uint32(status))
-	binary.BigEndian.PutUint32(c.out[at+12:], sequence)
+	const length = smpp.HeaderLen + len(loadMessageID) + 1
+	c.out = binary.BigEndian.AppendUint32(c.out, uint32(length))
+	c.out = binary.BigEndian.AppendUint32(c.out, uint32(pdu.SubmitSMRespID))
+	c.out = binary.BigEndian.AppendUint32(c.out, uint32(status))
+	c.out = binary.BigEndian.AppendUint32(c.out, sequence)
+	c.out = append(append(c.out, loadMessageID...), 0)
 }
 
 // control queues a PDU that is not a message.

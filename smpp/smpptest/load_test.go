@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ type loadESME struct {
 	inputs []input
 }
 
-func bindTo(t *testing.T, load *smpptest.Load) *loadESME {
+func bindTo(t *testing.T, load *smpptest.Load, as pdu.Body) *loadESME {
 	t.Helper()
 	nc, err := net.Dial("tcp", load.Addr())
 	if err != nil {
@@ -41,7 +42,7 @@ func bindTo(t *testing.T, load *smpptest.Load) *loadESME {
 	}
 	t.Cleanup(func() { nc.Close() })
 	e := &esme{t: t, nc: nc}
-	if status := e.bind(pdu.NewBindTransceiver(), "esme", "secret"); status != 0 {
+	if status := e.bind(as, "esme", "secret"); status != 0 {
 		t.Fatalf("bind: %v", status)
 	}
 	return &loadESME{esme: e}
@@ -79,7 +80,7 @@ func (e *loadESME) show(in input) {
 func runLoad(t *testing.T, cfg smpptest.LoadConfig, special func(e *loadESME, n int, in input) bool) (*smpptest.LoadReport, *loadESME, error) {
 	t.Helper()
 	load := newLoad(t, cfg)
-	e := bindTo(t, load)
+	e := bindTo(t, load, pdu.NewBindTransceiver())
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -148,7 +149,7 @@ func TestLoadOnTwoBinds(t *testing.T) {
 	load := newLoad(t, smpptest.LoadConfig{Dialogues: 10, Binds: 2, Steps: 300})
 	served := make(chan *loadESME, 2)
 	for range 2 {
-		e := bindTo(t, load)
+		e := bindTo(t, load, pdu.NewBindTransceiver())
 		go func() {
 			e.serve(nil)
 			served <- e
@@ -163,6 +164,29 @@ func TestLoadOnTwoBinds(t *testing.T) {
 		if e := <-served; len(e.inputs) == 0 {
 			t.Error("a bind was left idle")
 		}
+	}
+}
+
+func TestLoadOnAReceiverAndATransmitter(t *testing.T) {
+	load := newLoad(t, smpptest.LoadConfig{Dialogues: 2, Steps: 30})
+	tx, rx := bindTo(t, load, pdu.NewBindTransmitter()), bindTo(t, load, pdu.NewBindReceiver())
+	var served sync.WaitGroup
+	served.Go(func() { tx.serve(nil) })
+	served.Go(func() {
+		rx.serve(func(_ int, in input) bool {
+			rx.ack(in, 0)
+			tx.show(in)
+			return true
+		})
+	})
+	report, err := load.Run(within(t))
+	if err != nil || report.Steps != 30 || report.Errors() != 0 || report.Binds != 1 {
+		t.Errorf("%v\n%v", err, report)
+	}
+	load.Close()
+	served.Wait()
+	if len(tx.inputs) > 0 {
+		t.Error("the transmitter got an input")
 	}
 }
 
@@ -302,7 +326,7 @@ func TestLoadSpeaksSMPP(t *testing.T) {
 
 func TestLoadWaitsForItsBinds(t *testing.T) {
 	load := newLoad(t, smpptest.LoadConfig{Dialogues: 1, Binds: 2, Steps: 1})
-	bindTo(t, load)
+	bindTo(t, load, pdu.NewBindTransceiver())
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if report, err := load.Run(ctx); !errors.Is(err, context.DeadlineExceeded) || report.Steps != 0 {
