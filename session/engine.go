@@ -52,7 +52,7 @@ const (
 
 const (
 	shardCount    = 64
-	shardTombs    = 1 << 14 // tombstones of a shard: of many more sessions a minute the oldest are forgotten sooner
+	shardTombs    = 1 << 15 // tombstones of a shard: of many more sessions a minute the oldest are forgotten sooner
 	sweepTicks    = 16      // a sweep is spread over so many parts of a second
 	shardsPerTick = shardCount / sweepTicks
 )
@@ -85,7 +85,7 @@ type shard struct {
 	mu      sync.Mutex
 	live    map[subscriber]*dialogue
 	waiting []*dialogue          // to be written, in no order
-	tombs   recent               // keys of ended sessions
+	tombs   recent               // ended sessions
 	turned  time.Time            // when tombs began their period
 	looking map[Key]bool         // being looked up in the store; true once the dialogue was released meanwhile
 	pushes  map[subscriber]*push // not yet accepted by the SMSC
@@ -176,8 +176,12 @@ func (e *Engine) shard(msisdn string) *shard {
 	return &e.shards[maphash.String(e.seed, msisdn)%shardCount]
 }
 
-// tomb is what a shard remembers of an ended session.
+// tomb is what a shard remembers of a dialogue that has ended.
 func (e *Engine) tomb(k Key) uint64 { return maphash.Comparable(e.seed, k) }
+
+// ended is what it remembers of the session, which is open in the store until
+// its end is written.
+func (e *Engine) ended(id int64) uint64 { return maphash.Comparable(e.seed, id) }
 
 func (k Key) subscriber() subscriber { return subscriber{k.SMSC, k.MSISDN} }
 
@@ -399,7 +403,6 @@ func (e *Engine) answer(sh *shard, d *dialogue, ev Event, at time.Time) {
 // install makes d the live session of its subscriber. The shard is locked.
 func (e *Engine) install(sh *shard, d *dialogue) {
 	sh.tombs.remove(e.tomb(d.key))
-	sh.tombs.remove(e.tomb(d.key.nameless()))
 	sh.live[d.key.subscriber()] = d
 	e.live.Add(1)
 }
@@ -465,7 +468,6 @@ func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
 	if !e.forget(sh, d) {
 		return
 	}
-	sh.tombs.add(e.tomb(d.key))
 	if d.twin != "" {
 		other := d.key
 		other.ID = d.twin
@@ -492,6 +494,8 @@ func (e *Engine) forget(sh *shard, d *dialogue) bool {
 
 // record writes down that a session has ended. The shard is locked.
 func (e *Engine) record(sh *shard, d *dialogue, rec Record, reason Reason, at time.Time) {
+	sh.tombs.add(e.tomb(d.key))
+	sh.tombs.add(e.ended(d.id))
 	e.counts.end(reason)
 	rec.Ended, rec.Reason = at, reason
 	e.finish(sh, d, rec)
