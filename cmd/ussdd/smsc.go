@@ -118,7 +118,7 @@ func (s *smscConfig) check(p string, bad *problems) {
 	if s.Window < 0 {
 		bad.add("%s_WINDOW: %d is negative", p, s.Window)
 	}
-	if !(s.Rate >= 0 && s.Rate <= math.MaxFloat64) { // nor not a number
+	if !(s.Rate >= 0 && s.Rate <= math.MaxFloat64) { // NaN is neither
 		bad.add("%s_RATE: %v is no rate", p, s.Rate)
 	}
 	for name, n := range map[string]int{"BINDS": s.Binds, "QUEUE": s.Queue} {
