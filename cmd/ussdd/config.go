@@ -44,6 +44,7 @@ type config struct {
 	SessionIdle  time.Duration `envconfig:"SESSION_IDLE" default:"60s" desc:"a session without an answer for this long ends; longer than USSDD_STEP_BUDGET"`
 	SessionMax   time.Duration `envconfig:"SESSION_MAX" default:"180s" desc:"a session ends when it is this old; at least USSDD_SESSION_IDLE"`
 	MaxSessions  int           `envconfig:"MAX_SESSIONS" default:"100000" desc:"live sessions; a subscriber beyond them is told to try again"`
+	StepLog      bool          `envconfig:"STEP_LOG" default:"true" desc:"false: sessions are stored without their steps, which ussdctl session show then lacks"`
 	MaxActions   int           `envconfig:"MAX_ACTIONS" default:"1000" desc:"menu actions in flight; further ones are told that the service is unavailable"`
 	MaxPurchases int           `envconfig:"MAX_PURCHASES" default:"500" desc:"purchases being vended at once; further ones are told that the service is unavailable"`
 	VendTimeout  time.Duration `envconfig:"VEND_TIMEOUT" default:"20s" desc:"longest call to a vendor, beyond the vendor's own time-outs; a purchase goes on in the background; at least USSDD_STEP_BUDGET"`
@@ -192,6 +193,10 @@ func checkDir(path string) error {
 // what is left.
 func (c *config) closing() time.Duration { return c.DrainTimeout / 8 }
 
+// afterIdle is how long after the end of an idle session its last screen may still
+// be answered, where the SMSC answers after the subscriber.
+const afterIdle = 10 * time.Second
+
 var smscName = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
 
 func smscPrefix(name string) string {
@@ -213,6 +218,9 @@ func (c *config) loadSMSCs(bad *problems) {
 			named[smscPrefix(name)] = true
 			s := loadSMSC(name, time.Now(), bad)
 			s.UnbindTimeout = min(s.UnbindTimeout, c.closing())
+			if s.ResponseTimeout == 0 && s.profile.AfterUser {
+				s.ResponseTimeout = c.SessionIdle + afterIdle
+			}
 			c.smscs = append(c.smscs, s)
 		}
 	}

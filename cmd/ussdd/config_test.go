@@ -128,6 +128,25 @@ func TestLinkDefaults(t *testing.T) {
 	}
 }
 
+// Where the SMSC answers after the subscriber, it is waited for as long as the
+// subscriber may think.
+func TestResponseAfterTheSubscriber(t *testing.T) {
+	for value, want := range map[string]time.Duration{"": 100 * time.Second, "30s": 30 * time.Second} {
+		env := oneSMSC(map[string]string{"USSDD_SMSC_MTN_PROFILE": "vendor-tlv", "USSDD_SESSION_IDLE": "90s"})
+		if value != "" {
+			env["USSDD_SMSC_MTN_RESPONSE_TIMEOUT"] = value
+		}
+		set(t, env)
+		c, bad := loadConfig()
+		if len(bad) > 0 {
+			t.Fatal(bad)
+		}
+		if got := c.smscs[0].link().ResponseTimeout; got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
 func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 
@@ -39,18 +38,4 @@ type controlled struct {
 }
 
 // Brief says in one line what a PDU is.
-func (c controlled) Brief(frame []byte) string {
-	if len(frame) < smpp.HeaderLen {
-		return fmt.Sprintf("%d octets, not even a header", len(frame))
-	}
-	h := smpp.ParseHeader(frame)
-	line := fmt.Sprintf("%s %d", smpp.CommandName(h.ID), h.Sequence)
-	if h.Status != 0 {
-		line += ", status " + hex(uint32(h.Status))
-	}
-	var m smpp.Message
-	if err := smpp.Decode(frame, &m); err == nil && len(m.Source.Digits)+len(m.Dest.Digits) > 0 {
-		line += fmt.Sprintf(" from %s to %s %q", m.Source.Digits, m.Dest.Digits, c.profile.Text.Fold(string(m.Payload())))
-	}
-	return line
-}
+func (c controlled) Brief(frame []byte) string { return smpp.Brief(frame, c.profile) }

@@ -82,6 +82,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	sessionsLive    = desc("sessions_live", "Sessions in memory.")
 	sessionsBegun   = desc("sessions_begun_total", "Sessions that began.")
+	sessionsPushed  = desc("sessions_pushed_total", "Sessions that a push began.")
 	sessionsResumed = desc("sessions_resumed_total", "Sessions that went on from the store.")
 	sessionsEnded   = desc("sessions_ended_total", "Sessions that ended, by reason.", "reason")
 	sessionSteps    = desc("session_steps_total", "Menu steps taken.")
@@ -91,6 +92,7 @@ var (
 	writesPending   = desc("session_writes_pending", "Session steps that wait to be written.")
 	writesDropped   = desc("session_writes_dropped_total", "Session steps lost because the store was away too long.")
 	recordsDropped  = desc("session_records_dropped_total", "Sessions whose state was not stored, for want of room or because the store will not take it.")
+	writesBehind    = desc("session_writes_behind_seconds", "How long ago it was that what is now stored was so.")
 	writeErrors     = desc("session_write_errors_total", "Batches of session writes that failed and were tried again.")
 
 	linkBound      = desc("link_bound", "1 if the link is bound: if any of its binds is.", "smsc")
@@ -101,6 +103,8 @@ var (
 	linkRefused    = desc("link_submit_refused_total", "submit_sm refused, by command_status.", "smsc", "status")
 	linkBindFailed = desc("link_bind_refused_total", "Binds refused, by command_status.", "smsc", "status")
 	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
+	linkRejected   = desc("link_admissions_refused_total", "Dialogues refused at their begin, by why: draining, queue (too many replies wait), handler (no room for a session).", "smsc", "why")
+	linkTraceLost  = desc("link_trace_lost_total", "PDUs that the watchers of traces were too slow for.", "smsc")
 	linkReceipts   = desc("link_receipts_total", "Delivery receipts, acknowledged and ignored.", "smsc")
 	linkReconnects = desc("link_reconnects_total", "Attempts to connect after the first.", "smsc")
 	linkRetried    = desc("link_submit_retried_total", "submit_sm sent again after a temporary refusal.", "smsc")
@@ -175,7 +179,9 @@ func (p parts) sessions(counter, gauge sample) {
 	gauge(sessionsLive, float64(s.Live))
 	gauge(actionsFlying, float64(s.InFlight))
 	gauge(writesPending, float64(s.Pending))
+	gauge(writesBehind, s.Behind.Seconds())
 	counter(sessionsBegun, float64(s.Begun))
+	counter(sessionsPushed, float64(s.Pushed))
 	counter(sessionsResumed, float64(s.Resumed))
 	counter(sessionSteps, float64(s.Steps))
 	counter(sessionDropped, float64(s.Repeated), "repeated")
@@ -232,6 +238,10 @@ func link(st smpp.Status, now time.Time, counter, gauge sample) {
 	for kind, n := range c.Malformed {
 		counter(linkMalformed, float64(n), name, kind)
 	}
+	for _, why := range []string{"draining", "queue", "handler"} {
+		counter(linkRejected, float64(c.NotAdmitted[why]), name, why)
+	}
+	counter(linkTraceLost, float64(c.TraceLost), name)
 	counter(linkReceipts, float64(c.Receipts), name)
 	counter(linkReconnects, float64(c.Reconnects), name)
 	counter(linkRetried, float64(c.Retried), name)

@@ -40,7 +40,7 @@ func TestLinkMetrics(t *testing.T) {
 		},
 		Counters: smpp.Counters{In: map[string]uint64{"deliver_sm": 7}, Out: map[string]uint64{"submit_sm": 8}, Events: map[smpp.Op]uint64{smpp.Begin: 9},
 			Refused: map[pdu.Status]uint64{0x58: 1}, BindFailed: map[pdu.Status]uint64{0x0E: 2}, Malformed: map[string]uint64{"short": 3},
-			Retried: 4, Withdrawn: 5, Unanswered: 6, Receipts: 7, Reconnects: 8}}}
+			Retried: 4, Withdrawn: 5, Unanswered: 6, Receipts: 7, Reconnects: 8, TraceLost: 9, NotAdmitted: map[string]uint64{"queue": 10}}}}
 	want := `
 bind_bound{bind="1",smsc="mtn"} 1
 bind_bound{bind="2",smsc="mtn"} 0
@@ -64,6 +64,9 @@ bind_window_used{bind="3",smsc="mtn"} 0
 link_admin{admin="down",smsc="mtn"} 0
 link_admin{admin="draining",smsc="mtn"} 1
 link_admin{admin="up",smsc="mtn"} 0
+link_admissions_refused_total{smsc="mtn",why="draining"} 0
+link_admissions_refused_total{smsc="mtn",why="handler"} 0
+link_admissions_refused_total{smsc="mtn",why="queue"} 10
 link_bind_refused_total{smsc="mtn",status="0x0e"} 2
 link_bound{smsc="mtn"} 1
 link_credentials_refused{bind="1",smsc="mtn"} 0
@@ -82,6 +85,7 @@ link_submit_refused_total{smsc="mtn",status="0x58"} 1
 link_submit_retried_total{smsc="mtn"} 4
 link_submit_unanswered_total{smsc="mtn"} 6
 link_submit_withdrawn_total{smsc="mtn"} 5
+link_trace_lost_total{smsc="mtn"} 9
 link_window_used{smsc="mtn"} 3
 `
 	registry := prometheus.NewPedanticRegistry()

@@ -173,10 +173,10 @@ func (d *daemon) wire() error {
 	}, ledger{d.db}, purchase.Sets(func() *vendors.Set { return d.data.Load().vendors }))
 	d.engine = session.New(session.Config{
 		Budget: d.cfg.StepBudget, Idle: d.cfg.SessionIdle, MaxLength: d.cfg.SessionMax,
-		MaxSessions: d.cfg.MaxSessions, MaxEffects: d.cfg.MaxActions,
+		MaxSessions: d.cfg.MaxSessions, MaxEffects: d.cfg.MaxActions, NoStepLog: !d.cfg.StepLog,
 		NewID: store.NewID, Observe: d.metrics.observe, Log: d.log,
 	}, d.services, counter{d.desk, &d.data, d.log}, wallets{d.db, &d.data}, sessions{d.db})
-	links, bad := newLinks(d.cfg.smscs, smpp.HandlerFunc(d.handle), d.log)
+	links, bad := newLinks(d.cfg.smscs, d, d.log)
 	if len(bad) > 0 {
 		return bad
 	}
@@ -194,18 +194,31 @@ func ownerName(start int64) string {
 }
 
 var kinds = map[smpp.Op]session.Kind{
-	smpp.Begin: session.Begin, smpp.Input: session.Input, smpp.Release: session.Release, smpp.Refused: session.Refused,
+	smpp.Begin: session.Begin, smpp.Input: session.Input, smpp.Release: session.Release, smpp.Refused: session.Refused, smpp.Opened: session.Opened,
 }
 
-// handle takes what happened on a link to the session engine.
-func (d *daemon) handle(ev *smpp.Event) {
-	d.engine.Handle(session.Event{
+var _ smpp.Admitter = (*daemon)(nil)
+
+// HandleUSSD takes what happened on a link to the session engine.
+func (d *daemon) HandleUSSD(ev *smpp.Event) {
+	e := session.Event{
 		Kind: kinds[ev.Op],
-		Key:  session.Key{SMSC: ev.Dialogue.SMSC, MSISDN: ev.Dialogue.MSISDN, ID: ev.Dialogue.ID},
+		Key:  key(ev.Dialogue),
 		Code: ev.Code, Text: ev.Text, Medium: ev.Medium(), Replier: ev, Err: ev.Err,
 		Counter: ev.Counter, HasCounter: ev.HasCounter,
 		Gone: ev.Op == smpp.Refused && over(ev.Err),
-	})
+	}
+	if ev.Dialogue.MSISDN == "" {
+		e.Identify = ev.Identify
+	}
+	d.engine.Handle(e)
+}
+
+// AdmitUSSD says whether there is room for a dialogue that begins.
+func (d *daemon) AdmitUSSD(ev *smpp.Event) bool { return d.engine.Admit(key(ev.Dialogue)) }
+
+func key(d smpp.Dialogue) session.Key {
+	return session.Key{SMSC: d.SMSC, MSISDN: d.MSISDN, ID: d.ID}
 }
 
 // over says whether a reply that failed leaves its dialogue without hope: the

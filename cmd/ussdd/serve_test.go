@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/smpp/smpptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -94,6 +95,102 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+// TestServeLinks looks after a link to a simulated SMSC as an operator does.
+func TestServeLinks(t *testing.T) {
+	dir, err := os.MkdirTemp("", "ussdd") // t.TempDir can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sim, err := smpptest.Start(smpptest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
+	path := filepath.Join(dir, "control.sock")
+	set(t, map[string]string{"USSDD_SMSCS": "mtn", "USSDD_SMSC_MTN_ADDR": sim.Addr(), "USSDD_SMSC_MTN_SYSTEM_ID": "vas", "USSDD_SMSC_MTN_BINDS": "2",
+		"USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db"), "USSDD_ADMIN_ADDR": "-", "USSDD_CONTROL": path})
+	cfg, bad := loadConfig()
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	logged := make(lines, 1000)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, nil, cfg, slog.New(slog.NewTextHandler(logged, nil))) }()
+	logged.until(t, `msg="control listens"`)
+	client := control.NewClient(path)
+	defer client.Close()
+	is := func(state, admin string) {
+		t.Helper()
+		for {
+			l, err := client.Link(t.Context(), "mtn")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.State == state && l.Admin == admin && len(l.Binds) == 2 && l.Binds[0].State == state && l.Binds[1].State == state {
+				return
+			}
+		}
+	}
+	is("bound", "up")
+
+	tracing, enough := context.WithCancel(t.Context())
+	defer enough()
+	traced := make(chan control.Traced, 100)
+	traceEnded := make(chan error, 1)
+	go func() {
+		traceEnded <- client.Trace(tracing, "mtn", control.TraceOptions{MSISDN: "2348031234567"}, func(t control.Traced) error { traced <- t; return nil })
+	}()
+	logged.until(t, `msg="operator: trace begins"`)
+	phone := sim.Handset("2348031234567")
+	screen, err := phone.Dial(t.Context(), "*999#")
+	if err != nil || screen.End {
+		t.Fatalf("%v, %+v", err, screen)
+	}
+	for _, want := range []struct {
+		brief string
+		out   bool
+	}{{"deliver_sm", false}, {"deliver_sm_resp", true}, {"submit_sm", true}, {"submit_sm_resp", false}} {
+		if got := <-traced; !strings.HasPrefix(got.Brief, want.brief) || got.Out != want.out || got.Bind == "" {
+			t.Errorf("traced %+v, want %+v", got, want)
+		}
+	}
+	enough()
+	if err := <-traceEnded; err != nil {
+		t.Error(err)
+	}
+
+	if _, err := client.SetAdmin(t.Context(), "mtn", "drain"); err != nil {
+		t.Fatal(err)
+	}
+	is("bound", "draining")
+	if other, err := sim.Handset("2348031234568").Dial(t.Context(), "*999#"); err != nil || !other.End || other.Text != busyText {
+		t.Errorf("a dialogue on a drained link: %v, %+v", err, other)
+	}
+	if screen, err = phone.Answer(t.Context(), "2"); err != nil || !strings.Contains(screen.Text, "Wallet Balance") {
+		t.Errorf("a live dialogue on a drained link: %v, %+v", err, screen)
+	}
+	p := control.PushRequest{SMSC: "mtn", MSISDN: "2348031234567", Service: "*999#"}
+	var problem *control.Problem
+	if _, err := client.Push(t.Context(), p); !errors.As(err, &problem) || problem.Status != http.StatusConflict {
+		t.Errorf("a push on a drained link: %v", err)
+	}
+	if _, err := client.SetAdmin(t.Context(), "mtn", "down"); err != nil {
+		t.Fatal(err)
+	}
+	is("closed", "down")
+	if _, err := client.SetAdmin(t.Context(), "mtn", "up"); err != nil {
+		t.Fatal(err)
+	}
+	is("bound", "up")
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

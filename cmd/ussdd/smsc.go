@@ -51,7 +51,7 @@ type smscConfig struct {
 	EnquireLink     time.Duration `envconfig:"ENQUIRE_LINK" default:"30s" desc:"silence of the SMSC after which an enquire_link is sent"`
 	EnquireTimeout  time.Duration `envconfig:"ENQUIRE_TIMEOUT" default:"10s" desc:"for any PDU after an enquire_link; after two misses the connection is closed"`
 	ReadTimeout     time.Duration `envconfig:"READ_TIMEOUT" default:"30s" desc:"from a PDU's first octet to its last"`
-	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"0s" desc:"for the submit_sm_resp; 0s: 10s, or 70s if by the profile the SMSC responds only after the subscriber answered"`
+	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"0s" desc:"for the submit_sm_resp; 0s: 10s, or 10s more than USSDD_SESSION_IDLE if by the profile the SMSC responds only after the subscriber answered"`
 	WriteTimeout    time.Duration `envconfig:"WRITE_TIMEOUT" default:"10s" desc:"for a write that the SMSC does not take"`
 	UnbindTimeout   time.Duration `envconfig:"UNBIND_TIMEOUT" default:"5s" desc:"for the unbind_resp, but never more than an eighth of USSDD_DRAIN_TIMEOUT"`
 	ReconnectMin    time.Duration `envconfig:"RECONNECT_MIN" default:"1s" desc:"first wait before connecting again; it doubles, with jitter"`
@@ -223,6 +223,9 @@ func (s *smscConfig) loadProfile(p string, bad *problems) {
 			bad.addErr(p+"_PROFILE_SET", s.profile.Set(name, strings.TrimSpace(value)))
 		}
 		seen[name] = true
+	}
+	if len(seen) > 0 && !bad.about(p+"_PROFILE_SET") {
+		bad.addErr(p+"_PROFILE_SET", s.profile.Check())
 	}
 }
 
