@@ -15,7 +15,7 @@ type Op uint8
 const (
 	Begin   Op = 1 + iota // the subscriber dialled
 	Input                 // the subscriber answered
-	Release               // the network or the subscriber ended the dialogue; there is nobody to answer
+	Release               // the network or the subscriber ended the dialogue; there is nobody to answer. Event.Err is set if the SMSC said so by refusing the screen that was shown (Profile.AfterUser)
 	Refused               // a reply of ours was refused, never answered, or could not be sent; see Event.Err
 	Opened                // the SMSC accepted the first reply of a dialogue that we began; Dialogue.ID is set if the SMSC told it
 )
@@ -52,7 +52,7 @@ type Event struct {
 	Dialogue Dialogue
 	Code     string // service code that was dialled to, "*999#"; may be empty in what follows a Begin
 	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
-	Err      error  // Refused only: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
+	Err      error  // Refused, and some Releases: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
 
 	link    *Link
 	bind    *bind // that it came on; nil: made by Open

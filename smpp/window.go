@@ -304,7 +304,22 @@ func (c *conn) answered(h Header, frame []byte) {
 		l.counts.retried.Add(1)
 		return
 	}
+	if l.profile.AfterUser && refusal.Class == Dead && !r.event.wire.opening && !r.end {
+		l.left(r, refusal)
+		return
+	}
 	l.refuse([]*reply{r}, refusal)
+}
+
+// left tells the handler that a dialogue ended while its subscriber looked at a
+// screen: an SMSC that answers after the subscriber has no other way to say so.
+func (l *Link) left(r *reply, refusal *StatusError) {
+	e := r.event.follow(Release)
+	e.Err = refusal
+	if l.people != nil {
+		l.people.forget(e.Dialogue)
+	}
+	l.emit(e)
 }
 
 // expire moves the replies whose time has come: those to be sent again into the

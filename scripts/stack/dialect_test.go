@@ -1,0 +1,99 @@
+package stack_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"ussdd/scripts/stack"
+	"ussdd/smpp/smpptest"
+)
+
+// speak starts a rig whose SMSC is of the given configuration.
+func speak(t *testing.T, cfg smpptest.Config) *rig {
+	t.Helper()
+	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
+	cfg.Accounts = []smpptest.Account{{SystemID: stack.SystemID, Password: stack.Password}}
+	r.sim.Close()
+	var err error
+	if r.sim, err = smpptest.Start(cfg); err != nil {
+		t.Fatal(err)
+	}
+	sim := r.sim
+	t.Cleanup(func() {
+		sim.Close()
+		for _, c := range sim.Complaints() {
+			t.Errorf("the gateway complains: %v", c)
+		}
+		for _, m := range sim.Mismatches() {
+			t.Errorf("go-smpp reads a PDU otherwise: %v", m)
+		}
+	})
+	r.SMSCAddr = sim.Addr()
+	return r
+}
+
+// The same service on a gateway of each dialect: a purchase, a dialogue that the
+// subscriber leaves, one that goes on after the daemon was killed, and, where the
+// dialect has that, one that an operator begins.
+func TestEveryDialect(t *testing.T) {
+	pushes := []string{"standard", "vendor-tlv", "service-type"}
+	for _, dialect := range smpptest.Dialects() {
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			r := speak(t, smpptest.Config{Dialect: dialect})
+			control := filepath.Join(r.Dir, "control.sock")
+			env := []string{"USSDD_SMSC_SIM_PROFILE=" + dialect, "USSDD_CONTROL=" + control}
+			p := r.daemon(env...)
+			h := r.sim.Handset(caller)
+			r.walk(h, append(order(good), [2]string{"1", "Airtime Purchase Successful!"})...)
+			if h.Live() {
+				t.Error("the dialogue is still open")
+			}
+
+			r.walk(h, [2]string{"*999#", "1. Buy Airtime"})
+			if err := h.Hangup(r.ctx); err != nil {
+				t.Fatal(err)
+			}
+			r.until(func() bool { return strings.Contains(r.ctl("session", "list"), "released") })
+
+			r.walk(h, order(good)...)
+			r.until(func() bool { return strings.Contains(r.ctl("session", "list", "-live"), "confirm") })
+			p.Kill()
+			r.daemon(env...)
+			screen, err := h.Answer(r.ctx, "1")
+			if err != nil || !strings.Contains(screen.Text, "Airtime Purchase Successful!") {
+				t.Fatalf("after the kill: saw %q, %v", screen.Text, err)
+			}
+
+			push := []string{"push", "-control", control, "-smsc", "sim", "-msisdn", caller, "-service", "*999#"}
+			if !slices.Contains(pushes, dialect) {
+				if out, err := r.Ctl(r.ctx, push...); err == nil {
+					t.Errorf("pushed on a dialect that is not known to have it: %s", out)
+				}
+				return
+			}
+			pushed := make(chan error, 1)
+			go func() {
+				out, err := r.Ctl(r.ctx, push...)
+				if err != nil {
+					err = fmt.Errorf("%w %s", err, out)
+				}
+				pushed <- err
+			}()
+			if screen, err = h.Next(r.ctx); err != nil || !strings.Contains(screen.Text, "1. Buy Airtime") {
+				t.Fatalf("pushed: saw %q, %v", screen.Text, err)
+			}
+			for _, step := range [][2]string{{"1", "Select Network:"}, {"0", "1. Buy Airtime"}, {"0", "Thank you for using our service!"}} {
+				if screen, err = h.Answer(r.ctx, step[0]); err != nil || !strings.Contains(screen.Text, step[1]) {
+					t.Fatalf("pushed, typed %s: saw %q, %v; want %q", step[0], screen.Text, err, step[1])
+				}
+			}
+			if err := <-pushed; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
