@@ -477,8 +477,8 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 	if ask, tell := p.CanPush(); !ask && !tell {
 		return nil, ErrNoPush
 	}
-	if len(msisdn) < minMSISDN || len(msisdn) > maxAddress || strings.Trim(msisdn, "0123456789") != "" {
-		return nil, fmt.Errorf("%q is not a subscriber's number in E.164 digits", msisdn)
+	if b, digits, ok := p.msisdn([]byte(msisdn), span{0, len(msisdn)}); !ok || digits.of(string(b)) != msisdn || len(msisdn) > maxAddress {
+		return nil, fmt.Errorf("%s is not a number of E.164 digits", mask(msisdn))
 	}
 	service := code
 	switch p.Spelling {
