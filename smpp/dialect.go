@@ -478,7 +478,7 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 		return nil, ErrNoPush
 	}
 	if b, digits, ok := p.msisdn([]byte(msisdn), span{0, len(msisdn)}); !ok || digits.of(string(b)) != msisdn || len(msisdn) > maxAddress {
-		return nil, fmt.Errorf("%s is not a number of E.164 digits", mask(msisdn))
+		return nil, fmt.Errorf("open: %s is not a number of E.164 digits", mask(msisdn))
 	}
 	service := code
 	switch p.Spelling {
@@ -488,7 +488,7 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 		service = strings.Trim(code, "*#")
 	}
 	if service == "" || len(service) > maxAddress || !printable([]byte(service)) {
-		return nil, fmt.Errorf("%q is not a service code", code)
+		return nil, fmt.Errorf("open: %q is not a service code", code)
 	}
 	return &Event{Dialogue: Dialogue{MSISDN: msisdn}, Code: code, wire: wire{
 		ends: ends{
