@@ -24,8 +24,8 @@ type segment struct {
 	payload []byte
 }
 
-// capture writes segments as a pcap or pcapng file, a millisecond apart.
-func capture(t *testing.T, ng bool, segments ...segment) string {
+// captureFile writes segments as a pcap or pcapng file, a millisecond apart.
+func captureFile(t *testing.T, ng bool, segments ...segment) string {
 	t.Helper()
 	var b bytes.Buffer
 	var write func(gopacket.CaptureInfo, []byte) error
@@ -168,7 +168,7 @@ func TestDecodeCapture(t *testing.T) {
 		}},
 	} {
 		for _, ng := range []bool{false, true} {
-			out, code := ussdctl(t, append([]string{"decode", "-brief", capture(t, ng, c.segments...)}, c.args...)...)
+			out, code := ussdctl(t, append([]string{"decode", "-brief", captureFile(t, ng, c.segments...)}, c.args...)...)
 			var got []string
 			for line := range strings.Lines(out) {
 				at, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -224,7 +224,7 @@ func TestDecodeInputs(t *testing.T) {
 	if out, code := ussdctl(t, "decode", file("\xd4\xc3\xb2\xa1cut")); code != exitFailed {
 		t.Errorf("a cut capture: exit code %d, got %s", code, out)
 	}
-	out, code := ussdctl(t, "decode", "-json", capture(t, false, segment{port: 5, seq: 1, payload: fixture(t, "bind")}))
+	out, code := ussdctl(t, "decode", "-json", captureFile(t, false, segment{port: 5, seq: 1, payload: fixture(t, "bind")}))
 	if code != exitOK || !strings.Contains(out, `"at":"2026-11-20T09:30:00Z"`) || !strings.Contains(out, `"from":"192.0.2.1:2775"`) || strings.Contains(out, "hex") {
 		t.Errorf("JSON: exit code %d, got %s", code, out)
 	}
