@@ -235,7 +235,7 @@ func TestPushes(t *testing.T) {
 		}
 	}
 	p := profile(t, "standard")
-	for _, c := range [][2]string{{"", "*1#"}, {"+2348031234567", "*1#"}, {"123", "*1#"}, {testMSISDN, ""}, {testMSISDN, strings.Repeat("1", 21)}, {testMSISDN, "*1\x00#"}} {
+	for _, c := range [][2]string{{"", "*1#"}, {"+2348031234567", "*1#"}, {"08031234567", "*1#"}, {strings.Repeat("1", 21), "*1#"}, {"123", "*1#"}, {testMSISDN, ""}, {testMSISDN, strings.Repeat("1", 21)}, {testMSISDN, "*1\x00#"}} {
 		if _, err := p.Opening(c[0], c[1]); err == nil {
 			t.Errorf("%q was opened for %q", c[1], c[0])
 		}

@@ -78,19 +78,6 @@ type Profile struct {
 	PushEnd  OpCode // like EndOp in a dialogue that we began; NoOp: EndOp does it there too
 }
 
-// OpCode is an operation as it stands in a PDU: an octet, or two letters of
-// service_type with the first in the upper octet.
-type OpCode uint16
-
-// NoOp is no operation.
-const NoOp OpCode = 0xFFFF
-
-// letters reports whether the operation is one for service_type.
-func (c OpCode) letters() bool { return c > 0xFF && c != NoOp }
-
-// anySecond stands for any second letter in Profile.Ops.
-const anySecond OpCode = '*'
-
 // Meaning is what an operation that the SMSC sends does to a dialogue.
 type Meaning uint8
 
@@ -293,6 +280,7 @@ func (p *Profile) faults() []fault {
 	wrong(p.Text.octets() > maxShortMessage, "text.max", "%d %s of %s take more than the %d octets of short_message", p.Text.Max, p.Text.Unit, p.Text.Alphabet, maxShortMessage)
 
 	wrong(p.PushEnd != NoOp && p.PushAsk == NoOp, "push.end", "no dialogue is begun (push.ask) that it could end")
+	wrong(p.PushEnd != NoOp && !p.AnonymousLater, "push.end", "which dialogues we began is only remembered where the id alone tells them apart (key)")
 	wrong(p.PushEnd != NoOp && p.EndOp == NoOp, "push.end", "the end is said by the end bit alone (end.by)")
 	return found
 }

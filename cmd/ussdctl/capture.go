@@ -35,7 +35,7 @@ func (d *decoder) capture(in io.Reader, ng bool) error {
 	if err != nil {
 		return err
 	}
-	assembler := tcpassembly.NewAssembler(tcpassembly.NewStreamPool(streams{d}))
+	assembler := tcpassembly.NewAssembler(tcpassembly.NewStreamPool(directions{d}))
 	assembler.MaxBufferedPagesTotal, assembler.MaxBufferedPagesPerConnection = maxPages, maxStreamPages
 	defer assembler.FlushAll()
 	type flow struct{ net, tcp gopacket.Flow }
@@ -69,19 +69,19 @@ func (d *decoder) capture(in io.Reader, ng bool) error {
 	}
 }
 
-// streams makes a stream of each direction of a connection.
-type streams struct{ d *decoder }
+// directions makes a stream of each direction of a connection.
+type directions struct{ d *decoder }
 
 // New is tcpassembly.StreamFactory's.
-func (s streams) New(net, tcp gopacket.Flow) tcpassembly.Stream {
-	return &stream{d: s.d, w: where{
+func (s directions) New(net, tcp gopacket.Flow) tcpassembly.Stream {
+	return &direction{d: s.d, w: where{
 		from: net.Src().String() + ":" + tcp.Src().String(),
 		to:   net.Dst().String() + ":" + tcp.Dst().String(),
 	}}
 }
 
-// stream is one direction of a connection.
-type stream struct {
+// direction is one direction of a connection.
+type direction struct {
 	d     *decoder
 	w     where
 	buf   []byte // octets that are no whole PDU yet
@@ -91,7 +91,7 @@ type stream struct {
 }
 
 // Reassembled is tcpassembly.Stream's.
-func (s *stream) Reassembled(parts []tcpassembly.Reassembly) {
+func (s *direction) Reassembled(parts []tcpassembly.Reassembly) {
 	for _, part := range parts {
 		s.w.at = part.Seen
 		if part.Skip != 0 && s.smpp {
@@ -107,7 +107,7 @@ func (s *stream) Reassembled(parts []tcpassembly.Reassembly) {
 }
 
 // cut shows the whole PDUs of the buffer.
-func (s *stream) cut() {
+func (s *direction) cut() {
 	for len(s.buf) >= smpp.HeaderLen {
 		h := smpp.ParseHeader(s.buf)
 		sane := h.Length >= smpp.HeaderLen && h.Length <= smpp.MaxFrame
@@ -134,7 +134,7 @@ func (s *stream) cut() {
 }
 
 // ReassemblyComplete is tcpassembly.Stream's.
-func (s *stream) ReassemblyComplete() {
+func (s *direction) ReassemblyComplete() {
 	if s.smpp && len(s.buf) > 0 {
 		s.d.note(s.w, "the stream ends inside a PDU")
 		s.d.pdu(s.buf, s.w)

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fiorix/go-smpp/smpp/pdu"
-
 	"ussdd/smpp"
 )
 
@@ -175,7 +173,7 @@ type decoder struct {
 // request names a request for its response.
 type request struct {
 	from, to string
-	id       pdu.ID
+	command  uint32
 	sequence uint32
 }
 
@@ -231,8 +229,8 @@ func (d *decoder) pdu(frame []byte, w where) {
 		if len(frame) >= smpp.HeaderLen {
 			h := smpp.ParseHeader(frame)
 			s.Command, s.Sequence, s.Status = smpp.CommandName(h.ID), h.Sequence, uint32(h.Status)
-			switch h.ID {
-			case pdu.BindTransceiverID, pdu.BindTransmitterID, pdu.BindReceiverID, pdu.OutbindID:
+			switch s.Command {
+			case "bind_transceiver", "bind_transmitter", "bind_receiver", "outbind":
 			default:
 				s.Hex = hex.EncodeToString(frame)
 			}
@@ -283,8 +281,9 @@ func (d *decoder) wanted(frame []byte, dialogue smpp.Dialogue, w where) bool {
 		return false
 	}
 	h := smpp.ParseHeader(frame)
-	if h.ID&responseBit != 0 {
-		r := request{w.to, w.from, h.ID &^ responseBit, h.Sequence}
+	command := uint32(h.ID)
+	if command&responseBit != 0 {
+		r := request{w.to, w.from, command &^ responseBit, h.Sequence}
 		wanted := d.asked[r]
 		delete(d.asked, r)
 		return wanted
@@ -297,12 +296,13 @@ func (d *decoder) wanted(frame []byte, dialogue smpp.Dialogue, w where) bool {
 		d.ids[dialogue.ID] = true
 	}
 	if len(d.asked) < maxAsked {
-		d.asked[request{w.from, w.to, h.ID, h.Sequence}] = true
+		d.asked[request{w.from, w.to, command, h.Sequence}] = true
 	}
 	return true
 }
 
-const responseBit pdu.ID = 0x80000000
+// responseBit is set in the command_id of every response (SMPP 3.4 §5.1.2.1).
+const responseBit = 0x80000000
 
 // isCapture reports whether pcap or pcapng files begin so.
 func isCapture(head []byte) bool {

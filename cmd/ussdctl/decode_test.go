@@ -24,8 +24,9 @@ type segment struct {
 	payload []byte
 }
 
-// captured writes segments as a pcap or pcapng file, a millisecond apart.
-func captured(t *testing.T, ng bool, segments ...segment) string {
+// captureFile writes segments, a millisecond apart, as a pcap file of IP packets
+// or a pcapng file of Ethernet frames.
+func captureFile(t *testing.T, ng bool, segments ...segment) string {
 	t.Helper()
 	var b bytes.Buffer
 	var write func(gopacket.CaptureInfo, []byte) error
@@ -38,14 +39,17 @@ func captured(t *testing.T, ng bool, segments ...segment) string {
 		write, flush = w.WritePacket, w.Flush
 	} else {
 		w := pcapgo.NewWriter(&b)
-		if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
+		if err := w.WriteFileHeader(65535, layers.LinkTypeRaw); err != nil {
 			t.Fatal(err)
 		}
 		write = w.WritePacket
 	}
 	at := time.Date(2026, 11, 20, 9, 30, 0, 0, time.UTC)
 	for _, s := range segments {
-		eth := &layers.Ethernet{SrcMAC: make(net.HardwareAddr, 6), DstMAC: make(net.HardwareAddr, 6), EthernetType: layers.EthernetTypeIPv4}
+		var headers []gopacket.SerializableLayer
+		if ng {
+			headers = append(headers, &layers.Ethernet{SrcMAC: make(net.HardwareAddr, 6), DstMAC: make(net.HardwareAddr, 6), EthernetType: layers.EthernetTypeIPv4})
+		}
 		ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: net.IP{192, 0, 2, 1}, DstIP: net.IP{192, 0, 2, 9}}
 		tcp := &layers.TCP{SrcPort: 2775, DstPort: layers.TCPPort(s.port), Seq: s.seq, SYN: s.syn, ACK: true, Window: 65535}
 		if s.out {
@@ -56,7 +60,7 @@ func captured(t *testing.T, ng bool, segments ...segment) string {
 			t.Fatal(err)
 		}
 		buf := gopacket.NewSerializeBuffer()
-		if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, tcp, gopacket.Payload(s.payload)); err != nil {
+		if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, append(headers, ip, tcp, gopacket.Payload(s.payload))...); err != nil {
 			t.Fatal(err)
 		}
 		if err := write(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(buf.Bytes()), Length: len(buf.Bytes())}, buf.Bytes()); err != nil {
@@ -168,7 +172,7 @@ func TestDecodeCapture(t *testing.T) {
 		}},
 	} {
 		for _, ng := range []bool{false, true} {
-			out, code := ussdctl(t, append([]string{"decode", "-brief", captured(t, ng, c.segments...)}, c.args...)...)
+			out, code := ussdctl(t, append([]string{"decode", "-brief", captureFile(t, ng, c.segments...)}, c.args...)...)
 			var got []string
 			for line := range strings.Lines(out) {
 				at, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -224,7 +228,7 @@ func TestDecodeInputs(t *testing.T) {
 	if out, code := ussdctl(t, "decode", file("\xd4\xc3\xb2\xa1cut")); code != exitFailed {
 		t.Errorf("a cut capture: exit code %d, got %s", code, out)
 	}
-	out, code := ussdctl(t, "decode", "-json", captured(t, false, segment{port: 5, seq: 1, payload: fixture(t, "bind")}))
+	out, code := ussdctl(t, "decode", "-json", captureFile(t, false, segment{port: 5, seq: 1, payload: fixture(t, "bind")}))
 	if code != exitOK || !strings.Contains(out, `"at":"2026-11-20T09:30:00Z"`) || !strings.Contains(out, `"from":"192.0.2.1:2775"`) || strings.Contains(out, "hex") {
 		t.Errorf("JSON: exit code %d, got %s", code, out)
 	}
