@@ -11,6 +11,44 @@ import (
 	"ussdd/smpp"
 )
 
+// serviceUSSD is the service_type of most dialects. SMPP 3.4 §5.2.11.
+const serviceUSSD = "USSD"
+
+// Values of ussd_service_op. SMPP 3.4 §5.3.2.44; those from 0x20 on are from the
+// vendors' range.
+const (
+	opPSSDIndication  byte = 0x00 // a subscriber dialled, in phase 1
+	opPSSRIndication  byte = 0x01 // a subscriber dialled
+	opUSSRRequest     byte = 0x02 // the ESME asks
+	opUSSNRequest     byte = 0x03 // the ESME tells
+	opPSSDResponse    byte = 0x10 // the ESME's answer in phase 1
+	opPSSRResponse    byte = 0x11 // the ESME's last word
+	opUSSRConfirm     byte = 0x12 // the subscriber answered
+	opUSSNConfirm     byte = 0x13 // the subscriber has seen it
+	opHangup          byte = 0x41 // the subscriber ended the dialogue
+	opFailure         byte = 0x42 // the network lost it
+	opRejected        byte = 0x43 // the network broke it off
+	opESMEHangup      byte = 0x44 // the ESME ends it without a text
+	opReleaseRequest  byte = 0x80 // the same
+	opRelease         byte = 0x81 // the subscriber or the network ended it
+	opUSSRLast        byte = 0x82 // the ESME asks, and the answer ends the dialogue
+	opUSSNLast        byte = 0x83 // the ESME tells, and that ends the dialogue
+	opUSSRLastConfirm byte = 0x92 // the answer to opUSSRLast
+)
+
+// The two octets of its_session_info in the standard dialect. SMPP 3.4
+// §5.3.2.43.
+const (
+	sessionInfoLen      = 2
+	sessionEnd     byte = 0x01 // the E bit of the second
+)
+
+// Numbering of a subscriber's address. SMPP 3.4 §5.2.5, §5.2.6.
+const (
+	tonInternation byte = 1
+	npiISDN        byte = 1
+)
+
 // act is something that one of the two sides of a dialogue says, whatever the
 // dialect has for it.
 type act uint8
@@ -58,7 +96,7 @@ type numbering struct{ ton, npi byte }
 
 var (
 	unknownNumber = numbering{0, 0}
-	international = numbering{1, 1}
+	international = numbering{tonInternation, npiISDN}
 )
 
 // addressing says which addresses stand in the messages of a dialogue.
@@ -133,17 +171,17 @@ var dialects = []*dialect{
 		// its_session_info is the session number, octet 2 the ESME's count
 		// and the E bit.
 		name:        "standard",
-		serviceType: "USSD",
-		session:     sessionTLV{tag: pdutlv.TagItsSessionInfo, length: 2, id: 0xFF00, counter: 0x00FE, end: 0x0001},
+		serviceType: serviceUSSD,
+		session:     sessionTLV{tag: pdutlv.TagItsSessionInfo, length: sessionInfoLen, id: 0xFF00, counter: 0x00FE, end: uint32(sessionEnd)},
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actBeginOnce: {op: 0x00}, actInput: {op: 0x12}, actConfirm: {op: 0x13, end: true},
-			actHangup: {op: 0x81, end: true}, actFailure: {op: 0x12, end: true}, actReject: {op: 0x81, end: true},
+			actBegin: {op: opPSSRIndication}, actBeginOnce: {op: opPSSDIndication}, actInput: {op: opUSSRConfirm}, actConfirm: {op: opUSSNConfirm, end: true},
+			actHangup: {op: opRelease, end: true}, actFailure: {op: opUSSRConfirm, end: true}, actReject: {op: opRelease, end: true},
 		},
 		out: map[kind]map[signal]act{
-			mobile:  {{op: 0x02}: actAsk, {op: 0x11, end: true}: actEnd, {op: 0x80, end: true}: actRelease},
-			phase1:  {{op: 0x10, end: true}: actEnd},
-			network: {{op: 0x02}: actAsk, {op: 0x03}: actTell, {op: 0x03, end: true}: actEnd, {op: 0x11, end: true}: actEnd, {op: 0x80, end: true}: actRelease},
-			opening: {{op: 0x02}: actAsk, {op: 0x03}: actEnd},
+			mobile:  {{op: opUSSRRequest}: actAsk, {op: opPSSRResponse, end: true}: actEnd, {op: opReleaseRequest, end: true}: actRelease},
+			phase1:  {{op: opPSSDResponse, end: true}: actEnd},
+			network: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actTell, {op: opUSSNRequest, end: true}: actEnd, {op: opPSSRResponse, end: true}: actEnd, {op: opReleaseRequest, end: true}: actRelease},
+			opening: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actEnd},
 		},
 		subscriber: international, replyTo: []numbering{international},
 		codings: spoken, typed: spoken[:2],
@@ -152,43 +190,43 @@ var dialects = []*dialect{
 		// The whole word but for the E bit is the gateway's and is echoed. A
 		// reply is always a request; that it is the last one, only E says.
 		name:    "tata",
-		session: sessionTLV{tag: pdutlv.TagItsSessionInfo, length: 2, id: 0xFFFE, end: 0x0001},
+		session: sessionTLV{tag: pdutlv.TagItsSessionInfo, length: sessionInfoLen, id: 0xFFFE, end: uint32(sessionEnd)},
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actInput: {op: 0x02},
-			actHangup: {op: 0x12, end: true}, actFailure: {op: 0x11}, actReject: {op: 0x02, end: true},
+			actBegin: {op: opPSSRIndication}, actInput: {op: opUSSRRequest},
+			actHangup: {op: opUSSRConfirm, end: true}, actFailure: {op: opPSSRResponse}, actReject: {op: opUSSRRequest, end: true},
 		},
-		out:        map[kind]map[signal]act{mobile: {{op: 0x02}: actAsk, {op: 0x02, end: true}: actEnd}},
+		out:        map[kind]map[signal]act{mobile: {{op: opUSSRRequest}: actAsk, {op: opUSSRRequest, end: true}: actEnd}},
 		subscriber: international, replyTo: []numbering{international},
 		codings: spoken, typed: spoken[:2],
 	},
 	{
 		name:        "mica",
-		serviceType: "USSD",
+		serviceType: serviceUSSD,
 		session:     sessionTLV{tag: pdutlv.TagUserMessageReference, length: 2, id: 0xFFFF},
 		idFirst:     true,
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actInput: {op: 0x12}, actHangup: {op: 0x81}, actFailure: {op: 0x81}, actReject: {op: 0x81},
+			actBegin: {op: opPSSRIndication}, actInput: {op: opUSSRConfirm}, actHangup: {op: opRelease}, actFailure: {op: opRelease}, actReject: {op: opRelease},
 		},
 		out: map[kind]map[signal]act{
-			mobile:  {{op: 0x02}: actAsk, {op: 0x11}: actEnd},
-			network: {{op: 0x02}: actAsk, {op: 0x03}: actEnd, {op: 0x11}: actEnd},
-			opening: {{op: 0x02}: actAsk, {op: 0x03}: actEnd},
+			mobile:  {{op: opUSSRRequest}: actAsk, {op: opPSSRResponse}: actEnd},
+			network: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actEnd, {op: opPSSRResponse}: actEnd},
+			opening: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actEnd},
 		},
 		bare: true, replyTo: []numbering{international, unknownNumber},
 		codings: spoken, typed: spoken[:2],
 	},
 	{
 		name:        "sixdee",
-		serviceType: "USSD",
-		session:     sessionTLV{tag: pdutlv.TagItsSessionInfo, length: 2, id: 0xFFFE, end: 0x0001},
+		serviceType: serviceUSSD,
+		session:     sessionTLV{tag: pdutlv.TagItsSessionInfo, length: sessionInfoLen, id: 0xFFFE, end: uint32(sessionEnd)},
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actInput: {op: 0x12},
-			actHangup: {op: 0x81, end: true}, actFailure: {op: 0x12, end: true}, actReject: {op: 0x81, end: true},
+			actBegin: {op: opPSSRIndication}, actInput: {op: opUSSRConfirm},
+			actHangup: {op: opRelease, end: true}, actFailure: {op: opUSSRConfirm, end: true}, actReject: {op: opRelease, end: true},
 		},
 		out: map[kind]map[signal]act{
-			mobile:  {{op: 0x02}: actAsk, {op: 0x11, end: true}: actEnd},
-			network: {{op: 0x02}: actAsk, {op: 0x03, end: true}: actEnd, {op: 0x11, end: true}: actEnd},
-			opening: {{op: 0x02}: actAsk, {op: 0x03}: actEnd},
+			mobile:  {{op: opUSSRRequest}: actAsk, {op: opPSSRResponse, end: true}: actEnd},
+			network: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest, end: true}: actEnd, {op: opPSSRResponse, end: true}: actEnd},
+			opening: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actEnd},
 		},
 		subscriber: international, replyTo: []numbering{international},
 		codings: spoken, typed: spoken[:2],
@@ -197,18 +235,18 @@ var dialects = []*dialect{
 		// The number is the gateway's own, of all its dialogues, and stands
 		// for the subscriber's once a dialogue is open.
 		name:        "vendor-tlv",
-		serviceType: "USSD",
+		serviceType: serviceUSSD,
 		session:     sessionTLV{tag: vendorSessionTag, length: 4, id: 0xFFFFFFFF},
 		idAlone:     true,
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actBeginOnce: {op: 0x00}, actInput: {op: 0x12}, actLastInput: {op: 0x92},
-			actHangup: {op: 0x81}, actFailure: {op: 0x81}, actReject: {op: 0x81},
+			actBegin: {op: opPSSRIndication}, actBeginOnce: {op: opPSSDIndication}, actInput: {op: opUSSRConfirm}, actLastInput: {op: opUSSRLastConfirm},
+			actHangup: {op: opRelease}, actFailure: {op: opRelease}, actReject: {op: opRelease},
 		},
 		out: map[kind]map[signal]act{
-			mobile:  {{op: 0x02}: actAsk, {op: 0x11}: actEnd},
-			phase1:  {{op: 0x10}: actEnd},
-			network: {{op: 0x02}: actAsk, {op: 0x82}: actAskLast, {op: 0x03}: actTell, {op: 0x83}: actEnd, {op: 0x80}: actRelease},
-			opening: {{op: 0x02}: actAsk, {op: 0x82}: actAskLast, {op: 0x03}: actEnd, {op: 0x83}: actEnd},
+			mobile:  {{op: opUSSRRequest}: actAsk, {op: opPSSRResponse}: actEnd},
+			phase1:  {{op: opPSSDResponse}: actEnd},
+			network: {{op: opUSSRRequest}: actAsk, {op: opUSSRLast}: actAskLast, {op: opUSSNRequest}: actTell, {op: opUSSNLast}: actEnd, {op: opReleaseRequest}: actRelease},
+			opening: {{op: opUSSRRequest}: actAsk, {op: opUSSRLast}: actAskLast, {op: opUSSNRequest}: actEnd, {op: opUSSNLast}: actEnd},
 		},
 		addressing: anonymized, subscriber: international, replyTo: []numbering{international},
 		codings:   []coding{{value: 0x00, alphabet: latin1}, {value: 0x04, alphabet: latin1}, {value: 0x08, alphabet: ucs2}},
@@ -239,13 +277,13 @@ var dialects = []*dialect{
 	{
 		name:        "data-sm",
 		data:        true,
-		serviceType: "USSD",
+		serviceType: serviceUSSD,
 		session:     sessionTLV{tag: tagReceiptedMessageID, length: 7, text: true, id: 0xFFFFFF},
 		idFirst:     true,
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actInput: {op: 0x12}, actHangup: {op: 0x41}, actFailure: {op: 0x42}, actReject: {op: 0x43},
+			actBegin: {op: opPSSRIndication}, actInput: {op: opUSSRConfirm}, actHangup: {op: opHangup}, actFailure: {op: opFailure}, actReject: {op: opRejected},
 		},
-		out:        map[kind]map[signal]act{mobile: {{op: 0x02}: actAsk, {op: 0x11}: actEnd, {op: 0x44}: actRelease}},
+		out:        map[kind]map[signal]act{mobile: {{op: opUSSRRequest}: actAsk, {op: opPSSRResponse}: actEnd, {op: opESMEHangup}: actRelease}},
 		addressing: destOnly, subscriber: international, replyTo: []numbering{international},
 		esmClass: 1,
 		codings:  []coding{{value: 0x00, alphabet: gsm, max: maxOctets}, {value: 0x08, alphabet: ucs2}},
@@ -255,14 +293,14 @@ var dialects = []*dialect{
 	{
 		// Operations as in the standard, and no session parameter at all.
 		name:        "msisdn",
-		serviceType: "USSD",
+		serviceType: serviceUSSD,
 		in: map[act]signal{
-			actBegin: {op: 0x01}, actInput: {op: 0x12}, actHangup: {op: 0x81}, actFailure: {op: 0x81}, actReject: {op: 0x81},
+			actBegin: {op: opPSSRIndication}, actInput: {op: opUSSRConfirm}, actHangup: {op: opRelease}, actFailure: {op: opRelease}, actReject: {op: opRelease},
 		},
 		out: map[kind]map[signal]act{
-			mobile:  {{op: 0x02}: actAsk, {op: 0x11}: actEnd},
-			network: {{op: 0x02}: actAsk, {op: 0x03}: actEnd, {op: 0x11}: actEnd},
-			opening: {{op: 0x02}: actAsk, {op: 0x03}: actEnd},
+			mobile:  {{op: opUSSRRequest}: actAsk, {op: opPSSRResponse}: actEnd},
+			network: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actEnd, {op: opPSSRResponse}: actEnd},
+			opening: {{op: opUSSRRequest}: actAsk, {op: opUSSNRequest}: actEnd},
 		},
 		subscriber: international, replyTo: []numbering{international},
 		codings: spoken, typed: spoken[:2],

@@ -6,23 +6,34 @@
 //  1. Start listens. An ESME connects and binds; Config.Accounts says who may.
 //     WaitBound tells when one is there.
 //  2. Sim.Handset is a subscriber's phone. Handset.Dial makes a dialogue of it
-//     and a session number, and sends a deliver_sm with ussd_service_op 0x01
-//     and its_session_info on one of the binds.
-//  3. The ESME acknowledges with deliver_sm_resp and answers with a submit_sm.
-//     It is read as strictly as a gateway may: what the dialect doesn't allow
-//     is refused with the status that says why, and so is an answer to a
-//     dialogue that is over (0x4C1) or a second one before the subscriber had
-//     a turn (0x40E). The dialogue is found by the ESME's system_id, the
-//     number and the session number, on whichever bind the answer comes.
+//     and a number for that, and sends a request (deliver_sm in most dialects) on
+//     one of the binds that receive.
+//  3. The ESME acknowledges it and answers with a reply (submit_sm), on any bind
+//     that transmits. It is read as strictly as a gateway may: what the dialect
+//     doesn't allow is refused with the status that says why, and so is an
+//     answer to a dialogue that is over (0x4C1) or a second one before the
+//     subscriber had a turn (0x40E).
 //  4. Dial returns the Screen, once the ESME has also acknowledged. The test
-//     looks at it and goes on with Handset.Answer (0x12) or Hangup (0x81), until
-//     a screen ends the dialogue.
+//     looks at it and goes on with Handset.Answer, Hangup or Abort, until a
+//     screen ends the dialogue.
+//
+// In some dialects an ESME can open a dialogue by a reply that belongs to none:
+// Handset.Next returns its screen.
 //
 // A Player takes handsets through a Script, a Phone lets somebody at a terminal
 // hold one. Capture writes all connections as a pcap file.
 //
 // A Load is another SMSC, for speed: as many subscribers as one likes who walk
 // through a menu again and again, and how long their screens take.
+//
+// # Dialects, faults, complaints
+//
+// Config.Dialect is one of Dialects: what a gateway says and allows, a row of
+// the table in dialects.go. A Fault departs from that: for the whole run
+// (Config.Faults, Sim.Arm), once for a handset (Handset.Arm), or at random by a
+// seed (Config.Chaos). Faults are rows of the table in faults.go, each with the
+// occasion at which it strikes. Sim.Complaints returns what an ESME has done that
+// no fault excuses.
 //
 // # Two readings of each message
 //
@@ -38,8 +49,9 @@
 // One accepts. Each connection has one that reads and carries out what it read,
 // and one that writes what has been queued, as much as there is at once. A
 // connection that takes nothing for ten seconds, or has four megabytes waiting,
-// is closed. All state of binds and dialogues is behind one mutex, which is
-// never held while waiting. Close ends all of them and waits for that.
+// is closed. What is to be sent later has one more until then. All state of
+// binds, dialogues and faults is behind one mutex, which is never held while
+// waiting. Close ends all of them and waits for that.
 //
 // A Load has one goroutine for each connection, which works off what it has
 // read as one batch and writes what that causes without waiting, one that

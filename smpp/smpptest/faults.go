@@ -141,14 +141,14 @@ func requestFaults() []*faultKind {
 			help:  "before each begin and input comes one like it whose sm_length reaches past its end",
 			lacks: func(d *dialect) bool { return d.data },
 			strike: func(_ *Sim, m *moment, _ Fault) {
-				m.out.before = append(m.out.before, prelude{make: overlong, bad: true})
+				m.out.before = append(m.out.before, prelude{from: overlong, bad: true})
 			},
 		},
 		{
 			name: "unknown-command", at: atSend, chaos: true,
 			help: "before each begin and input comes a PDU with a command that SMPP does not have",
 			strike: func(_ *Sim, m *moment, _ Fault) {
-				m.out.before = append(m.out.before, prelude{make: unknownPDU, bad: true})
+				m.out.before = append(m.out.before, prelude{from: unknownPDU, bad: true})
 			},
 		},
 		{

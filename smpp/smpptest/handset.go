@@ -240,7 +240,7 @@ func (s *Sim) begin(p *peer, h *Handset, service, dialled string, b *beginning) 
 	}
 	d := s.open(p, h, k, service, b.repeated)
 	if _, _, err := typed(s.dialect.typed, dialled); err != nil {
-		return nil, err
+		return nil, err // before the last dialogue is given up for it
 	}
 	h.orphans = 0
 	if h.dialogue != nil {

@@ -9,7 +9,7 @@ import (
 	"ussdd/smpp"
 )
 
-// outgoing is a request that is about to be sent, and all that is to be
+// outgoing is a request that is about to be sent, and all that faults make
 // different about it.
 type outgoing struct {
 	act     act
@@ -29,8 +29,8 @@ type outgoing struct {
 
 // prelude is a PDU, made from the request that it comes before.
 type prelude struct {
-	make func(frame []byte) []byte
-	bad  bool // the ESME must not accept it
+	from func(frame []byte) []byte // nil from it: there is none
+	bad  bool                      // the ESME must not accept it
 }
 
 // message writes the request.
@@ -69,7 +69,7 @@ func (o *outgoing) send(d *dialogue, m *smpp.Message) error {
 			return err
 		}
 		for _, pre := range o.before {
-			if frame := pre.make(frame); frame != nil {
+			if frame := pre.from(frame); frame != nil {
 				p.deliver(delivery{bad: pre.bad}, p.nextSequence(), frame)
 			}
 		}

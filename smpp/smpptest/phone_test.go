@@ -237,3 +237,21 @@ func TestPhoneUnaskedEnd(t *testing.T) {
 		t.Errorf("left with %q", rest)
 	}
 }
+
+// TestPhoneRings: the ESME opens a menu on a phone that nobody has touched.
+func TestPhoneRings(t *testing.T) {
+	sim := newSim(t, smpptest.Config{})
+	e := bound(t, sim)
+	ctx, cancel := context.WithCancel(within(t))
+	u := newUser(t, ctx, sim, patience)
+
+	sim.SetNextID(0x2A)
+	e.told("push", conversationIn("standard").push)
+	u.sees("answer> ", "\n┌──", "2 Buy")
+	u.types("1")
+	e.takes("answer", conversationIn("standard").pushed)
+	e.told("end", conversationIn("standard").close)
+	u.sees("dial> ", "Bal 20.00", "Session ended")
+	cancel()
+	u.leaves()
+}

@@ -461,6 +461,9 @@ func TestTransmitterAndReceiver(t *testing.T) {
 	if status := rx.submit(answer(begin, "1. Buy", false)); status != 0x04 {
 		t.Errorf("submit_sm on a receiver: %v, want 0x04", status)
 	}
+	if got := sim.Complaints(); len(got) != 1 || !strings.Contains(got[0].Text, "not bound as a transmitter") {
+		t.Errorf("complaints: %v", got)
+	}
 	if status := tx.submit(answer(begin, "1. Buy", false)); status != 0 {
 		t.Errorf("submit_sm on a transmitter: %v", status)
 	}
