@@ -52,7 +52,7 @@ const (
 
 const (
 	shardCount    = 64
-	shardTombs    = 1 << 14 // tombstones of a shard: of many more sessions a minute the oldest are forgotten sooner
+	shardTombs    = 1 << 15 // tombstones of a shard: of many more sessions a minute the oldest are forgotten sooner
 	sweepTicks    = 16      // a sweep is spread over so many parts of a second
 	shardsPerTick = shardCount / sweepTicks
 )
@@ -85,8 +85,9 @@ type shard struct {
 	mu      sync.Mutex
 	live    map[subscriber]*dialogue
 	waiting []*dialogue          // to be written, in no order
-	tombs   recent               // keys of ended sessions
+	tombs   recent               // ended sessions
 	turned  time.Time            // when tombs began their period
+	due     time.Time            // no session's time is over before
 	looking map[Key]bool         // being looked up in the store; true once the dialogue was released meanwhile
 	pushes  map[subscriber]*push // not yet accepted by the SMSC
 }
@@ -176,8 +177,12 @@ func (e *Engine) shard(msisdn string) *shard {
 	return &e.shards[maphash.String(e.seed, msisdn)%shardCount]
 }
 
-// tomb is what a shard remembers of an ended session.
+// tomb is what a shard remembers of a dialogue that has ended.
 func (e *Engine) tomb(k Key) uint64 { return maphash.Comparable(e.seed, k) }
+
+// ended is what it remembers of the session, which is open in the store until
+// its end is written.
+func (e *Engine) ended(id int64) uint64 { return maphash.Comparable(e.seed, id) }
 
 func (k Key) subscriber() subscriber { return subscriber{k.SMSC, k.MSISDN} }
 
@@ -399,8 +404,10 @@ func (e *Engine) answer(sh *shard, d *dialogue, ev Event, at time.Time) {
 // install makes d the live session of its subscriber. The shard is locked.
 func (e *Engine) install(sh *shard, d *dialogue) {
 	sh.tombs.remove(e.tomb(d.key))
-	sh.tombs.remove(e.tomb(d.key.nameless()))
 	sh.live[d.key.subscriber()] = d
+	if due, _ := e.due(d); due.Before(sh.due) {
+		sh.due = due // it comes from the store
+	}
 	e.live.Add(1)
 }
 
@@ -465,7 +472,6 @@ func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
 	if !e.forget(sh, d) {
 		return
 	}
-	sh.tombs.add(e.tomb(d.key))
 	if d.twin != "" {
 		other := d.key
 		other.ID = d.twin
@@ -492,6 +498,8 @@ func (e *Engine) forget(sh *shard, d *dialogue) bool {
 
 // record writes down that a session has ended. The shard is locked.
 func (e *Engine) record(sh *shard, d *dialogue, rec Record, reason Reason, at time.Time) {
+	sh.tombs.add(e.tomb(d.key))
+	sh.tombs.add(e.ended(d.id))
 	e.counts.end(reason)
 	rec.Ended, rec.Reason = at, reason
 	e.finish(sh, d, rec)
@@ -555,19 +563,37 @@ func (e *Engine) Sweep(at time.Time) {
 func (e *Engine) sweep(sh *shard, at time.Time) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for _, d := range sh.live {
-		switch {
-		case d.busy || d.checking: // its action's result comes within the budget
-		case at.Sub(d.started) > e.cfg.MaxLength:
-			e.expire(sh, d, MaxLength, at)
-		case at.Sub(d.last) > e.cfg.Idle:
-			e.expire(sh, d, IdleTimeout, at)
-		}
-	}
 	if at.Sub(sh.turned) > e.cfg.Tombstone {
 		sh.turned = at
 		sh.tombs.turn()
 	}
+	if !at.After(sh.due) {
+		return
+	}
+	sh.due = at.Add(min(e.cfg.Idle, e.cfg.MaxLength))
+	for _, d := range sh.live {
+		due, reason := e.due(d)
+		switch {
+		case !at.After(due):
+		case d.busy || d.checking: // its action's result comes within the budget
+			due = at
+		default:
+			e.expire(sh, d, reason, at)
+			due = at
+		}
+		if due.Before(sh.due) {
+			sh.due = due
+		}
+	}
+}
+
+// due is when a session's time is over if nothing happens, and which.
+func (e *Engine) due(d *dialogue) (time.Time, Reason) {
+	idle, length := d.last.Add(e.cfg.Idle), d.started.Add(e.cfg.MaxLength)
+	if length.Before(idle) {
+		return length, MaxLength
+	}
+	return idle, IdleTimeout
 }
 
 // Swept is when the last complete sweep was: a time long ago means that the

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -248,14 +247,17 @@ func (m *memory) Load(_ context.Context, key session.Key) (session.Record, error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.loads++
-	for _, id := range slices.Backward(slices.Sorted(maps.Keys(m.records))) {
-		r := m.records[id]
-		if (r.Key == key || key.MSISDN == "" && r.Key.SMSC == key.SMSC && r.Key.ID == key.ID) && r.Ended.IsZero() {
-			r.State = menus.State{}
-			return r, json.Unmarshal(m.states[id], &r.State)
+	var found session.Record
+	for _, r := range m.records {
+		if (r.Key == key || key.MSISDN == "" && r.Key.SMSC == key.SMSC && r.Key.ID == key.ID) && r.Ended.IsZero() && r.ID > found.ID {
+			found = r
 		}
 	}
-	return session.Record{}, session.ErrNotFound
+	if found.ID == 0 {
+		return found, session.ErrNotFound
+	}
+	found.State = menus.State{}
+	return found, json.Unmarshal(m.states[found.ID], &found.State)
 }
 
 func (m *memory) loaded() int {
@@ -306,11 +308,18 @@ func newRig(t *testing.T, change ...func(*session.Config)) *rig {
 
 func newRigOn(t *testing.T, store *memory, change ...func(*session.Config)) *rig {
 	t.Helper()
+	r := newRigWith(t, store, change...)
+	r.store = store
+	return r
+}
+
+func newRigWith(t *testing.T, store session.Store, change ...func(*session.Config)) *rig {
+	t.Helper()
 	cat, err := menus.Load(fstest.MapFS{"shop.yaml": {Data: []byte(shop)}}, menus.Options{Actions: session.Actions(), Medium: wide{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, desk: &desk{answer: session.Receipt{Ref: "TXN-1", Outcome: "delivered"}}, wallet: new(wallet), store: store}
+	r := &rig{t: t, desk: &desk{answer: session.Receipt{Ref: "TXN-1", Outcome: "delivered"}}, wallet: new(wallet)}
 	cfg := session.Config{Budget: time.Minute, NewID: func() int64 { return nextID.Add(1) }, Now: r.now}
 	for _, f := range change {
 		f(&cfg)

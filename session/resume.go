@@ -107,6 +107,11 @@ func (e *Engine) look(sh *shard, key Key, found func(Record, *menus.Service, Rea
 		defer sh.mu.Unlock()
 		released := sh.looking[key]
 		delete(sh.looking, key)
+		live := sh.live[key.subscriber()]
+		if live != nil && live.id == rec.ID || rec.ID != 0 && sh.tombs.has(e.ended(rec.ID)) {
+			e.counts.late.Add(1) // the store does not know yet what became of it here
+			return
+		}
 		found(rec, service, reason, released)
 	})
 	if ok {

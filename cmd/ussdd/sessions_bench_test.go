@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -58,22 +57,14 @@ func BenchmarkSteps(b *testing.B) {
 func benchmarkSteps(b *testing.B, where string, stepLog bool, dialogues int) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	ctx := b.Context()
-	screen := smpp.Text{Alphabet: smpp.GSM, Max: 160}
-	loaded, err := menus.Load(menus.Builtin(), menus.Options{Actions: session.Actions(), Medium: screen})
-	if err != nil {
-		b.Fatal(err)
-	}
-	current := new(atomic.Pointer[data])
-	current.Store(&data{menus: loaded})
 	var kept session.Store = nowhere{}
 	var money session.Wallet = nowhere{}
 	if where != "nowhere" {
 		db := openBenchmark(b, where)
-		kept, money = sessions{db}, wallets{db: db, data: current}
+		kept, money = sessions{db}, wallets{db: db}
 	}
-	var medium menus.Medium = screen
-	engine := session.New(session.Config{NewID: store.NewID, MaxSessions: 2 * dialogues, NoStepLog: !stepLog, Log: slog.New(slog.DiscardHandler)},
-		&services{data: current}, nil, money, kept)
+	medium := menus.Medium(benchmarkScreen)
+	engine := newBenchmarkEngine(b, session.Config{NewID: store.NewID, MaxSessions: 2 * dialogues, NoStepLog: !stepLog}, kept, money)
 	ctx, stop := context.WithCancel(ctx)
 	ran := make(chan error)
 	go func() { ran <- engine.Run(ctx) }()
@@ -129,6 +120,62 @@ func cpuTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+// BenchmarkIdleSessions is the memory of a session that waits for its
+// subscriber, after one step and after four, without the link's event.
+func BenchmarkIdleSessions(b *testing.B) {
+	for _, steps := range []int{1, 4} {
+		b.Run(fmt.Sprint(steps), func(b *testing.B) {
+			const n = 200_000
+			engine := newBenchmarkEngine(b, session.Config{NewID: store.NewID, MaxSessions: n, NoStepLog: true}, nowhere{}, nowhere{})
+			medium := menus.Medium(benchmarkScreen)
+			for range b.N {
+				before := heap()
+				for i := range n {
+					key := session.Key{SMSC: "sim", MSISDN: "23481" + fmt.Sprintf("%08d", i), ID: fmt.Sprintf("%08x", i)}
+					for step, text := range journey[:steps] {
+						ev := session.Event{Kind: session.Input, Key: key, Code: "*999#", Text: text, Medium: medium, Replier: silence{}}
+						if step == 0 {
+							ev.Kind = session.Begin
+						}
+						engine.Handle(ev)
+					}
+				}
+				if err := engine.Flush(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(heap()-before)/n, "B/session")
+				at := time.Now().Add(50 * time.Second) // not yet idle for too long
+				engine.Sweep(at)
+				busy := cpuTime(b)
+				engine.Sweep(at.Add(time.Second))
+				b.ReportMetric(float64((cpuTime(b)-busy).Microseconds()), "cpu-µs/sweep")
+			}
+			runtime.KeepAlive(engine)
+		})
+	}
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+var benchmarkScreen = smpp.Text{Alphabet: smpp.GSM, Max: 160}
+
+func newBenchmarkEngine(b *testing.B, cfg session.Config, kept session.Store, money session.Wallet) *session.Engine {
+	b.Helper()
+	loaded, err := menus.Load(menus.Builtin(), menus.Options{Actions: session.Actions(), Medium: benchmarkScreen})
+	if err != nil {
+		b.Fatal(err)
+	}
+	current := new(atomic.Pointer[data])
+	current.Store(&data{menus: loaded})
+	return session.New(cfg, &services{data: current}, nil, money, kept)
 }
 
 func openBenchmark(b *testing.B, where string) *store.DB {
