@@ -87,6 +87,7 @@ type shard struct {
 	waiting []*dialogue          // to be written, in no order
 	tombs   recent               // ended sessions
 	turned  time.Time            // when tombs began their period
+	due     time.Time            // no session's time is over before
 	looking map[Key]bool         // being looked up in the store; true once the dialogue was released meanwhile
 	pushes  map[subscriber]*push // not yet accepted by the SMSC
 }
@@ -404,6 +405,9 @@ func (e *Engine) answer(sh *shard, d *dialogue, ev Event, at time.Time) {
 func (e *Engine) install(sh *shard, d *dialogue) {
 	sh.tombs.remove(e.tomb(d.key))
 	sh.live[d.key.subscriber()] = d
+	if due, _ := e.due(d); due.Before(sh.due) {
+		sh.due = due // it comes from the store
+	}
 	e.live.Add(1)
 }
 
@@ -559,19 +563,37 @@ func (e *Engine) Sweep(at time.Time) {
 func (e *Engine) sweep(sh *shard, at time.Time) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for _, d := range sh.live {
-		switch {
-		case d.busy || d.checking: // its action's result comes within the budget
-		case at.Sub(d.started) > e.cfg.MaxLength:
-			e.expire(sh, d, MaxLength, at)
-		case at.Sub(d.last) > e.cfg.Idle:
-			e.expire(sh, d, IdleTimeout, at)
-		}
-	}
 	if at.Sub(sh.turned) > e.cfg.Tombstone {
 		sh.turned = at
 		sh.tombs.turn()
 	}
+	if !at.After(sh.due) {
+		return
+	}
+	sh.due = at.Add(min(e.cfg.Idle, e.cfg.MaxLength))
+	for _, d := range sh.live {
+		due, reason := e.due(d)
+		switch {
+		case !at.After(due):
+		case d.busy || d.checking: // its action's result comes within the budget
+			due = at
+		default:
+			e.expire(sh, d, reason, at)
+			due = at
+		}
+		if due.Before(sh.due) {
+			sh.due = due
+		}
+	}
+}
+
+// due is when a session's time is over if nothing happens, and which.
+func (e *Engine) due(d *dialogue) (time.Time, Reason) {
+	idle, length := d.last.Add(e.cfg.Idle), d.started.Add(e.cfg.MaxLength)
+	if length.Before(idle) {
+		return length, MaxLength
+	}
+	return idle, IdleTimeout
 }
 
 // Swept is when the last complete sweep was: a time long ago means that the

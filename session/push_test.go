@@ -184,6 +184,7 @@ func TestHowAPushedSessionEnds(t *testing.T) {
 	for reason, end := range map[session.Reason]func(*rig, *pushed){
 		session.Released: func(r *rig, p *pushed) { r.send(session.Release, key("7"), "", p.phone) },
 		session.IdleTimeout: func(r *rig, p *pushed) {
+			r.engine.Sweep(r.now()) // which waits for the first step to end
 			r.clock.Add(61)
 			r.engine.Sweep(r.now())
 			p.sees(r.t, "Session expired.", true)

@@ -181,11 +181,14 @@ func (e *Engine) write(ctx context.Context) (more bool, err error) {
 	e.w.mu.Unlock()
 
 	left := steps
-	for len(left) > 0 && err == nil && e.cfg.Now().Sub(began) < maxBehind {
+	for len(left) > 0 && err == nil {
 		batch := left[:min(len(left), batchRows)]
 		var unsaved []Step
 		unsaved, err = e.saveSteps(ctx, batch)
 		left = left[len(batch)-len(unsaved):]
+		if e.cfg.Now().Sub(began) > maxBehind {
+			break
+		}
 	}
 
 	e.w.mu.Lock()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -133,7 +134,7 @@ func (db *DB) paceOnce(ctx context.Context, r rows, from int, p *pacer) (next, r
 		for next = from; next < r.n; {
 			args = r.append(args[:0], next)
 			if _, err := exec.ExecContext(rowCtx, args...); err != nil {
-				return err
+				return cmp.Or(ctx.Err(), err) // a transaction that is called away is rolled back
 			}
 			next++
 			if rows++; rows%paceRows != 0 {
