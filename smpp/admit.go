@@ -1,8 +1,6 @@
 package smpp
 
-import (
-	"time"
-)
+import "time"
 
 // Admitter is a Handler that is asked before a dialogue begins. A dialogue that
 // it does not admit is refused as the link's profile says: by the status of
@@ -43,9 +41,12 @@ func (c *conn) admit(e *Event) (why string) {
 	return ""
 }
 
+// busyPatience is how long a subscriber who is not admitted waits to be told so.
+const busyPatience = 10 * time.Second
+
 // turnAway tells a subscriber who is not admitted that there is no room.
 func (l *Link) turnAway(e *Event) {
-	if err := e.Reply(l.cfg.Busy, true, time.Time{}); err != nil {
+	if err := e.Reply(l.cfg.Busy, true, time.Now().Add(busyPatience)); err != nil {
 		l.log.Debug("begin not admitted, and not answered", "msisdn", mask(e.Dialogue.MSISDN), "err", err)
 	}
 }

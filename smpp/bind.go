@@ -42,6 +42,10 @@ type bind struct {
 	partner *bind         // the other half of a pair; nil: is a transceiver
 	nudge   chan struct{} // ends a pause
 
+	// Of the bind's goroutine.
+	tried bool              // has connected before
+	told  map[string]string // by address: the trouble with it that was last logged since the bind was up
+
 	// Guarded by Link.mu.
 	state      State
 	since      time.Time // of state
@@ -75,7 +79,6 @@ func newBind(l *Link, name string, r role, a Account) *bind {
 func (b *bind) run(ctx context.Context) {
 	pauses := backoff{shortest: b.link.cfg.ReconnectMin, longest: b.link.cfg.ReconnectMax}
 	var err error
-	first := true
 	for {
 		serving := b.link.whenUp(ctx)
 		if serving == nil {
@@ -84,7 +87,7 @@ func (b *bind) run(ctx context.Context) {
 		}
 		for serving.Err() == nil {
 			var boundAt time.Time
-			boundAt, err = b.round(serving, &first)
+			boundAt, err = b.round(serving)
 			if serving.Err() == nil {
 				b.pause(serving, &pauses, err, boundAt)
 			}
@@ -105,20 +108,20 @@ func reason(err error) string {
 // round tries the addresses in their order until the bind is up on one, and
 // serves it to its end. It returns when it was bound, the zero time if never,
 // and why it ended.
-func (b *bind) round(ctx context.Context, first *bool) (boundAt time.Time, err error) {
+func (b *bind) round(ctx context.Context) (boundAt time.Time, err error) {
 	if b.partner != nil {
 		b.partner.wake()
 	}
 	for i, addr := range b.link.cfg.Addrs {
-		if !*first {
+		if b.tried {
 			b.link.counts.reconnects.Add(1)
 		}
-		*first = false
+		b.tried = true
 		boundAt, err = b.connect(ctx, addr)
 		if !boundAt.IsZero() || ctx.Err() != nil || !elsewhere(err) || i == len(b.link.cfg.Addrs)-1 {
 			break
 		}
-		b.link.log.Log(ctx, b.level(err), "link tries its next address", "bind", b.name, "addr", addr, "reason", err.Error())
+		b.link.log.Log(ctx, b.level(addr, err), "link tries its next address", "bind", b.name, "addr", addr, "reason", err.Error())
 		b.note(err)
 	}
 	return boundAt, err
@@ -187,14 +190,16 @@ func (b *bind) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return secure, nil
 }
 
-// level is that of a message about err: the tenth time says no more than the
-// first.
-func (b *bind) level(err error) slog.Level {
-	b.link.mu.Lock()
-	defer b.link.mu.Unlock()
-	if b.lastErr == err.Error() {
+// level is that of a message about the trouble with an address: the tenth time
+// says no more than the first.
+func (b *bind) level(addr string, err error) slog.Level {
+	if b.told[addr] == err.Error() {
 		return slog.LevelDebug
 	}
+	if b.told == nil {
+		b.told = make(map[string]string)
+	}
+	b.told[addr] = err.Error()
 	return slog.LevelWarn
 }
 
@@ -212,10 +217,7 @@ func (b *bind) pause(ctx context.Context, pauses *backoff, cause error, boundAt 
 	var refusal *StatusError
 	refused := errors.As(cause, &refusal)
 	credentials := refused && badAccount(refusal.Status)
-	level := b.level(cause)
-	if !boundAt.IsZero() {
-		level = slog.LevelWarn
-	}
+	level := b.level(b.addr, cause)
 	if credentials && level > slog.LevelDebug {
 		level = slog.LevelError
 	}

@@ -116,17 +116,18 @@ func TestPair(t *testing.T) {
 		// both at once gets both at once.
 		r := start(t, pair)
 		for range 6 {
-			a, b := r.accept(), r.accept()
+			a := r.accept()
 			began := time.Now()
+			b := r.accept()
+			if time.Since(began) != 0 {
+				t.Error("the halves came apart")
+			}
 			a.bind(0)
 			b.bind(0)
 			a.write([]byte("garbage that ends it"))
 			b.write([]byte("garbage that ends it"))
 			a.expectStatus(pdu.GenericNACKID, 0x02)
 			b.expectStatus(pdu.GenericNACKID, 0x02)
-			if time.Since(began) != 0 {
-				t.Error("the halves came apart")
-			}
 		}
 		r.acceptAll(2)
 	})
@@ -217,6 +218,25 @@ func TestAffinity(t *testing.T) {
 	}
 }
 
+// A reply that has waited for the bind expires in its time also if the window of
+// the bind is full by then.
+func TestDeadlineAfterSettling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Window, c.ResponseTimeout = 1, time.Minute })
+		s := r.bound()
+		e := r.begin(s)
+		s.lose()
+		began := time.Now()
+		r.mustReply(e, "in the window", time.Minute)
+		r.mustReply(e, "behind it", 5*time.Second)
+		s = r.bound()
+		s.expectSubmit("in the window")
+		if err := r.refused(); err != smpp.ErrExpired || time.Since(began) != 5*time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
+
 // What waits when its bind goes moves at once to another one that may take it,
 // and what may have been shown is not sent again.
 func TestFailover(t *testing.T) {
@@ -302,8 +322,8 @@ func TestAddresses(t *testing.T) {
 		if n := strings.Count(r.log.String(), "tries its next address"); n != 6 {
 			t.Errorf("%d messages:\n%s", n, r.log)
 		}
-		if n := strings.Count(r.log.String(), "level=WARN"); n != 1 {
-			t.Errorf("%d warnings, want one for what is always the same:\n%s", n, r.log)
+		if n := strings.Count(r.log.String(), "level=WARN"); n != 3 {
+			t.Errorf("%d warnings, want one for each address:\n%s", n, r.log)
 		}
 		r.bound()
 	})
@@ -324,8 +344,8 @@ func TestBadAccount(t *testing.T) {
 		for range 4 {
 			r.accept().refuseBind(0x0E)
 			synctest.Wait()
-			if !r.link.Status().Binds[0].BadAccount {
-				t.Error("not said")
+			if b := r.link.Status().Binds[0]; !b.BadAccount || time.Until(b.RetryAt) < 30*time.Second {
+				t.Errorf("status %+v", b)
 			}
 		}
 		if log := r.log.String(); strings.Count(log, "level=ERROR") != 1 || strings.Contains(log, "level=WARN") {
@@ -642,7 +662,16 @@ func TestAnswersGoBeforePushes(t *testing.T) {
 		r.mustReply(e, "answer", time.Minute)
 		s.answer(m, 0)
 		s.answer(s.expectSubmit("answer"), 0)
-		s.answer(s.expectSubmit("push"), 0)
+		m = s.expectSubmit("push")
+		second, err := r.link.Open("2348039999998", "*999#")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.mustReply(second, "too late", time.Second)
+		if got := r.event(); got.Op != smpp.Refused || got.Err != smpp.ErrExpired {
+			t.Errorf("event %+v", got)
+		}
+		s.answer(m, 0)
 		if got := r.event(); got.Op != smpp.Opened {
 			t.Errorf("event %+v", got)
 		}
@@ -789,6 +818,37 @@ func TestAfterUser(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 	})
+	inBubble(t, "an answer on another bind", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { afterUser(c); c.Window, c.Binds = 1, 2 })
+		binds := r.acceptAll(2)
+		e := r.begin(binds[0])
+		r.mustReply(e, "menu", time.Minute)
+		m := binds[0].expectSubmit("menu")
+		r.mustReply(e, "waits for room", time.Minute)
+		binds[1].write(golden(t, "standard-input"))
+		binds[1].expect(pdu.DeliverSMRespID)
+		r.event()
+		next := binds[0].expectSubmit("waits for room")
+		binds[0].answer(m, 0)
+		binds[0].answer(next, 0)
+		binds[0].alive()
+	})
+	inBubble(t, "a response that never comes to a screen that was shown", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { afterUser(c); c.EnquireLink = time.Hour })
+		s := r.bound()
+		r.mustReply(r.begin(s), "menu", time.Minute)
+		m := s.expectSubmit("menu")
+		s.write(golden(t, "standard-input"))
+		s.expect(pdu.DeliverSMRespID)
+		r.event()
+		wait(71 * time.Second)
+		r.noEvent()
+		s.answer(m, 0)
+		s.alive()
+		if n := r.link.Status().Counters.Malformed["response to nothing"]; n != 1 {
+			t.Error("still known after its time")
+		}
+	})
 	inBubble(t, "a late refusal of a screen that was shown", func(t *testing.T) {
 		r := start(t, afterUser)
 		s := r.bound()
@@ -932,6 +992,28 @@ func TestAnonymousLater(t *testing.T) {
 		s.expect(pdu.DeliverSMRespID)
 		if got := r.event(); got.Dialogue.MSISDN != "" {
 			t.Errorf("event %+v", got)
+		}
+	})
+	inBubble(t, "released, and begun by us", func(t *testing.T) {
+		r := start(t, anonymous)
+		s := r.bound()
+		e, err := r.link.Open(testMSISDN, "*999#")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.mustReply(e, "Choose", time.Minute)
+		m := s.expectSubmit("Choose")
+		s.write(frame(pdu.SubmitSMRespID, 0, m.Sequence, "7F3A\x00"+string(tlvs(0x1383, "\x2a\x00"))))
+		r.event()
+		s.write(nobody(t, "\x2a\x03")) // the end bit is set
+		s.expect(pdu.DeliverSMRespID)
+		if got := r.event(); got.Op != smpp.Release || got.Dialogue.MSISDN != testMSISDN {
+			t.Errorf("event %+v", got)
+		}
+		s.write(nobody(t, "\x2a\x02"))
+		s.expect(pdu.DeliverSMRespID)
+		if got := r.event(); got.Dialogue.MSISDN != "" {
+			t.Error("still known after the release")
 		}
 	})
 	inBubble(t, "only where the profile says so", func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // field's comment gives.
 type Config struct {
 	Name  string   // Dialogue.SMSC and the name in logs; required
-	Addrs []string // host:port of the SMSC's addresses, the preferred one first; required
+	Addrs []string // host:port of the SMSC's addresses, the preferred one first: each connection begins with it; required
 
 	Accounts   []Account   // what to bind as; required
 	SystemType string      // at most 12 characters; empty is sent as it is

@@ -220,7 +220,7 @@ func (c *conn) wake() {
 // with Link.mu.
 func (c *conn) fail(cause error) {
 	if c.failure == nil {
-		c.failure = cause
+		c.failure = withoutAddresses(cause)
 		_ = c.wire.Close() // the cause is known already
 	}
 }
@@ -237,7 +237,22 @@ func (c *conn) cause(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w inside a PDU", errClosedByPeer)
 	}
-	return err
+	return withoutAddresses(err)
+}
+
+// withoutAddresses returns an error of a socket without its addresses: our port
+// is another one each time, and makes every error a new one.
+func withoutAddresses(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return err
+	}
+	cause := op.Err
+	var call *os.SyscallError
+	if errors.As(cause, &call) {
+		cause = call.Err
+	}
+	return fmt.Errorf("%s: %w", op.Op, cause)
 }
 
 // send queues a PDU that is not a reply. It is written when the bind's goroutine

@@ -1,6 +1,10 @@
 package smpp
 
 import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -38,6 +42,25 @@ func TestBackoffStaysWithinItsBounds(t *testing.T) {
 		}
 		if d := b.next(errClosedByPeer, 0); d < time.Minute/2 {
 			t.Errorf("a pause of %s at the end, from %s", d, shortest)
+		}
+	}
+}
+
+// Our port is another one each time: with it in the text, no trouble would ever
+// be known to be the last one again.
+func TestWithoutAddresses(t *testing.T) {
+	here, there := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 41234}, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 2775}
+	for want, err := range map[string]error{
+		"read: connection reset by peer": &net.OpError{Op: "read", Net: "tcp", Source: here, Addr: there, Err: os.NewSyscallError("read", syscall.ECONNRESET)},
+		"write: i/o timeout":             &net.OpError{Op: "write", Net: "tcp", Source: here, Addr: there, Err: os.ErrDeadlineExceeded},
+		"closed by the SMSC":             errClosedByPeer,
+	} {
+		got := withoutAddresses(err)
+		if got.Error() != want {
+			t.Errorf("%v became %q, want %q", err, got, want)
+		}
+		if errors.Is(err, syscall.ECONNRESET) != errors.Is(got, syscall.ECONNRESET) {
+			t.Errorf("%v has lost its cause", got)
 		}
 	}
 }

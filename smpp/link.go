@@ -60,7 +60,7 @@ func NewLink(cfg Config, h Handler) (*Link, error) {
 		profile: cfg.Profile,
 		handler: h,
 		log:     cfg.Log.With("smsc", cfg.Name),
-		waits:   newWaits(),
+		waits:   newWaits(cfg.Queue),
 		people:  newPeople(&p),
 	}
 	l.admitter, _ = h.(Admitter)

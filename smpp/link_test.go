@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -1099,6 +1100,20 @@ func TestNewLinkRefuses(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
 		}
+	}
+	_, err = smpp.NewLink(smpp.Config{
+		Name: "x", Accounts: []smpp.Account{{SystemID: "twice"}, {SystemID: "twice"}, {}},
+		Mode: 7, Binds: -1, Rate: math.NaN(), Busy: strings.Repeat("busy ", 40),
+	}, smpp.HandlerFunc(func(*smpp.Event) {}))
+	for _, want := range []string{
+		"no address", "system_id twice is there twice", "no system_id", "no mode 7", "-1 binds are none", "a rate of NaN", "no room takes 200 units of 160",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	if smpp.Transceiver.String() != "trx" || smpp.Pair.String() != "tx+rx" {
+		t.Error("modes have other names")
 	}
 	if _, err := smpp.NewLink(smpp.Config{Name: "x", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y"}}}, nil); err == nil {
 		t.Error("a link without a handler was accepted")

@@ -118,7 +118,7 @@ func (e *MalformedError) Error() string {
 	return fmt.Sprintf("%s: %s %s", CommandName(e.ID), e.Field, e.Reason)
 }
 
-// Statuses that answer a malformed PDU (SMPP 3.4 §5.1.3).
+// Statuses that answer a PDU (SMPP 3.4 §5.1.3).
 const (
 	statusInvalidMessageLength pdu.Status = 0x01
 	statusInvalidCommandLength pdu.Status = 0x02
@@ -126,6 +126,8 @@ const (
 	statusInvalidBindState     pdu.Status = 0x04
 	statusInvalidSource        pdu.Status = 0x0A
 	statusInvalidDest          pdu.Status = 0x0B
+	statusQueueFull            pdu.Status = 0x14
+	statusThrottled            pdu.Status = 0x58
 	statusTemporaryAppError    pdu.Status = 0x64
 	statusInvalidTLVLength     pdu.Status = 0xC2
 	statusInvalidTLVValue      pdu.Status = 0xC4

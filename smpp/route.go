@@ -185,8 +185,9 @@ func (l *Link) expireHomeless(now time.Time) []*reply {
 // the next dialogue of the same name. Call with l.mu.
 func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
 	var stale []*reply
-	for r := l.waits.of(d).first; r != nil; r = r.after {
-		if r.event.Dialogue == d && f(r) {
+	h := l.waits.hash(d)
+	for r := l.waits.of(h).first; r != nil; r = r.after {
+		if r.hash == h && r.event.Dialogue == d && f(r) {
 			stale = append(stale, r)
 		}
 	}
@@ -209,17 +210,23 @@ type waits struct {
 	buckets []chain
 }
 
-func newWaits() waits { return waits{seed: maphash.MakeSeed(), buckets: make([]chain, 4096)} }
-
-// of returns the replies that wait for d, and maybe for others.
-func (w *waits) of(d Dialogue) *chain {
-	h := maphash.String(w.seed, d.MSISDN) + maphash.String(w.seed, d.ID)
-	return &w.buckets[h%uint64(len(w.buckets))]
+// newWaits returns a waits for so many replies, or some more.
+func newWaits(n int) waits {
+	return waits{seed: maphash.MakeSeed(), buckets: make([]chain, n/2+1)}
 }
+
+func (w *waits) hash(d Dialogue) uint64 {
+	return maphash.String(w.seed, d.MSISDN) + maphash.String(w.seed, d.ID)
+}
+
+// of returns the replies that wait for dialogues of the given hash, and some
+// others.
+func (w *waits) of(hash uint64) *chain { return &w.buckets[hash%uint64(len(w.buckets))] }
 
 // enter notes that a reply begins to wait.
 func (w *waits) enter(r *reply) {
-	r.bucket = w.of(r.event.Dialogue)
+	r.hash = w.hash(r.event.Dialogue)
+	r.bucket = w.of(r.hash)
 	r.bucket.add(r)
 }
 

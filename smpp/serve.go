@@ -190,7 +190,7 @@ func (c *conn) deliver(frame []byte) {
 		if notAdmitted = c.admit(e); notAdmitted != "" {
 			add(&l.counts.mu, &l.counts.notAdmitted, notAdmitted)
 			if l.profile.RefuseByStatus {
-				e, status = nil, statusTemporaryAppError
+				status = statusTemporaryAppError
 			}
 		}
 	}
@@ -213,22 +213,19 @@ func (c *conn) deliver(frame []byte) {
 		})
 		l.mu.Unlock()
 	}
-	if notAdmitted != "" {
+	switch {
+	case notAdmitted == "":
+		l.emit(e)
+	case status == 0:
 		l.turnAway(e)
-		return
 	}
-	l.emit(e)
 }
 
-// acknowledge queues the response to a message.
+// acknowledge queues the response to a message; its message_id is empty (SMPP
+// 3.4 §4.6.2).
 func (c *conn) acknowledge(h Header, status pdu.Status, msisdn string) {
-	ack := Message{
-		Header:    Header{ID: h.ID | responseBit, Status: status, Sequence: h.Sequence},
-		MessageID: []byte{},
-	}
 	var buf [HeaderLen + 1]byte
-	out, _ := Append(buf[:0], &ack) // an empty message_id is within all limits
-	c.send(ack.ID, out, msisdn)
+	c.send(h.ID|responseBit, appendHeader(buf[:0], Header{HeaderLen + 1, h.ID | responseBit, status, h.Sequence})[:HeaderLen+1], msisdn)
 }
 
 // read makes an event of a deliver_sm or data_sm; the event is nil for one that
@@ -278,8 +275,12 @@ func (c *conn) bindAnswered(h Header, body []byte) error {
 	l.mu.Lock()
 	c.deadline = time.Time{}
 	b.peer, b.badAccount = peer, false
+	b.told = nil
 	c.arm(c.boundAt.Add(l.cfg.EnquireLink))
 	l.settle(b)
+	if !b.due.IsZero() {
+		c.arm(b.due)
+	}
 	l.mu.Unlock()
 	return nil
 }

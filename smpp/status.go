@@ -40,7 +40,7 @@ func (s State) String() string {
 type Status struct {
 	Name      string
 	Addr      string    // of the bind that State is of
-	Profile   string    //
+	Profile   string    // its name
 	State     State     // of the bind that is furthest; Bound only if one that sends and one that receives are
 	Since     time.Time // of State
 	LastError string    // why the last connection of any bind ended; empty if none has
@@ -61,7 +61,7 @@ type BindStatus struct {
 	SystemID   string    // ours
 	Addr       string    // being connected to, or connected to
 	Peer       string    // the SMSC's system_id, while bound
-	State      State     //
+	State      State     // never Bound before the SMSC has accepted the bind
 	Since      time.Time // of State
 	RetryAt    time.Time // end of the pause, while State is Waiting
 	LastError  string    // why the last connection ended; empty if none has

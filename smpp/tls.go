@@ -7,12 +7,13 @@ import (
 
 // collector is the socket below a TLS connection. Once the handshake is over,
 // what TLS writes is collected, and written to the socket by the same rules as
-// PDUs without TLS. TLS itself does not write from a goroutine of its own.
+// PDUs without TLS. What TLS writes when it reads, the answer to a key update,
+// leaves with the next PDU.
 type collector struct {
 	net.Conn
 	collecting bool // does not change once the connection is shared
 
-	mu      sync.Mutex // TLS writes also when it reads
+	mu      sync.Mutex
 	records []byte
 }
 

@@ -116,7 +116,7 @@ func TestTLS(t *testing.T) {
 	}
 	// More than a TLS record, and more than one write.
 	const many = 20_000
-	go s.write(bytes.Repeat(frame(pdu.EnquireLinkID, 0, 9, ""), many))
+	go func() { _, _ = s.conn.Write(bytes.Repeat(frame(pdu.EnquireLinkID, 0, 9, ""), many)) }() // a failure ends the reads below
 	for range many {
 		s.expect(pdu.EnquireLinkRespID)
 	}

@@ -35,12 +35,12 @@ func (o Op) String() string {
 // the same one to many subscribers, one after another and at the same time.
 type Dialogue struct {
 	SMSC   string // the link's name
-	MSISDN string // E.164 digits without plus, "2348031234567"
+	MSISDN string // E.164 digits without plus, "2348031234567"; empty if the SMSC names a dialogue by its ID alone and the link does not know whose that is
 	ID     string // the session's identifying bits in hexadecimal, empty if the PDU had none
 }
 
-// Event is one thing that happened to a dialogue. It is immutable, safe for
-// concurrent use, and may be kept: it is the way to answer the dialogue for as
+// Event is one thing that happened to a dialogue. But for Identify it is
+// immutable, safe for concurrent use, and may be kept: it is the way to answer the dialogue for as
 // long as the dialogue lives, also over a later bind of the same link.
 type Event struct {
 	Op         Op

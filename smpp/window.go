@@ -17,13 +17,13 @@ type reply struct {
 	deadline time.Time
 	end      bool // closes the dialogue
 
+	hash     uint64    // waiting: of its dialogue
 	bucket   *chain    // waiting: where Link.waits has it; nil: does not wait
-	due      time.Time // in later: when it is to be sent again
 	tries    int       // temporary refusals so far
 	conn     *conn     // in flight: on what
 	sequence uint32    // in flight: under which number
 	offset   uint64    // in flight: where it begins in its connection's output
-	expires  time.Time // in flight: when the SMSC's answer is overdue
+	at       time.Time // in flight: when the SMSC's answer is overdue; in later: when it is to be sent again
 
 	before, after *reply // waiting or in flight: its neighbours in a chain
 }
@@ -197,12 +197,12 @@ func (c *conn) launch(r *reply, now time.Time, out []byte) []byte {
 	r.sequence = c.nextSequence()
 	setSequence(r.frame, r.sequence)
 	r.offset = c.queued + uint64(len(out))
-	r.expires = now.Add(l.cfg.ResponseTimeout)
+	r.at = now.Add(l.cfg.ResponseTimeout)
 	c.flight.add(r)
 	if l.unproven != nil {
 		l.unproven[r.event.Dialogue] = r
 	}
-	c.arm(r.expires)
+	c.arm(r.at)
 	c.countOut(pdu.ID(binary.BigEndian.Uint32(r.frame[4:])))
 	l.tap(c, true, r.frame, r.event.Dialogue.MSISDN)
 	return append(out, r.frame...)
@@ -281,18 +281,18 @@ func (c *conn) answered(h Header, frame []byte) {
 		return
 	}
 	refusal := &StatusError{ID: h.ID, Status: h.Status, Class: l.profile.Statuses[h.Status]}
-	if refusal.Temporary() {
+	if refusal.Temporary() || h.Status == statusThrottled || h.Status == statusQueueFull {
 		c.slowDown(r)
 	}
 	again := refusal.Temporary() && b.ready()
 	if again {
-		r.due = time.Now().Add(min(retryMin<<min(r.tries, 8), retryMax))
-		if again = r.due.Before(r.deadline); again {
+		r.at = time.Now().Add(min(retryMin<<min(r.tries, 8), retryMax))
+		if again = r.at.Before(r.deadline); again {
 			r.tries++
 			l.waits.enter(r)
 			b.later = append(b.later, r)
-			b.due = earlier(b.due, r.due)
-			c.arm(r.due)
+			b.due = earlier(b.due, r.at)
+			c.arm(r.at)
 		}
 	}
 	l.mu.Unlock()
@@ -333,7 +333,7 @@ func (c *conn) expire(now time.Time) (unsent, unanswered []*reply) {
 		later := b.later
 		b.later = nil
 		for _, r := range later {
-			if now.Before(r.due) {
+			if now.Before(r.at) {
 				b.later = append(b.later, r)
 			} else {
 				b.push(r)
@@ -341,10 +341,10 @@ func (c *conn) expire(now time.Time) (unsent, unanswered []*reply) {
 		}
 		b.due = b.nextDue()
 	}
-	for r := c.flight.open.first; r != nil && !now.Before(r.expires); r = c.flight.open.first {
+	for r := c.flight.open.first; r != nil && !now.Before(r.at); r = c.flight.open.first {
 		unanswered = append(unanswered, c.land(r.sequence))
 	}
-	for r := c.flight.shown.first; r != nil && !now.Before(r.expires); r = c.flight.shown.first {
+	for r := c.flight.shown.first; r != nil && !now.Before(r.at); r = c.flight.shown.first {
 		c.land(r.sequence)
 	}
 	return unsent, unanswered
@@ -361,7 +361,7 @@ func (b *bind) nextDue() time.Time {
 		next = earlier(next, r.deadline)
 	}
 	for _, r := range b.later {
-		next = earlier(next, earlier(r.due, r.deadline))
+		next = earlier(next, earlier(r.at, r.deadline))
 	}
 	return next
 }
@@ -371,10 +371,10 @@ func (b *bind) nextDue() time.Time {
 func (c *conn) nextExpiry() time.Time {
 	next := c.bind.due
 	if r := c.flight.open.first; r != nil {
-		next = earlier(next, r.expires)
+		next = earlier(next, r.at)
 	}
 	if r := c.flight.shown.first; r != nil {
-		next = earlier(next, r.expires)
+		next = earlier(next, r.at)
 	}
 	return next
 }
