@@ -169,7 +169,6 @@ func TestContradictions(t *testing.T) {
 		{"standard", []string{"text.alphabet", "ucs2"}, "text.max: 160 units of ucs2 take more than the 254 octets"},
 		{"standard", []string{"text.max", "255"}, "text.max: 255 units of gsm take more than the 254 octets"},
 		{"tata", []string{"push.end", "0x83"}, "push.end: no dialogue is begun"},
-		{"standard", []string{"push.end", "0x83"}, "push.end: which dialogues we began is only remembered"},
 		{"standard", []string{"push.end", "0x83", "end.by", "bit"}, "push.end: the end is said by the end bit alone"},
 	} {
 		p, err := smpp.ProfileByName(c.preset)

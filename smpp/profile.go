@@ -280,7 +280,6 @@ func (p *Profile) faults() []fault {
 	wrong(p.Text.octets() > maxShortMessage, "text.max", "%d %s of %s take more than the %d octets of short_message", p.Text.Max, p.Text.Unit, p.Text.Alphabet, maxShortMessage)
 
 	wrong(p.PushEnd != NoOp && p.PushAsk == NoOp, "push.end", "no dialogue is begun (push.ask) that it could end")
-	wrong(p.PushEnd != NoOp && !p.AnonymousLater, "push.end", "which dialogues we began is only remembered where the id alone tells them apart (key)")
 	wrong(p.PushEnd != NoOp && p.EndOp == NoOp, "push.end", "the end is said by the end bit alone (end.by)")
 	return found
 }
