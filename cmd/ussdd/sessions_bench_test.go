@@ -154,7 +154,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 				engine.Sweep(at)
 				busy := cpuTime(b)
 				engine.Sweep(at.Add(time.Second))
-				b.ReportMetric(float64((cpuTime(b)-busy).Microseconds()), "cpu-µs/sweep")
+				b.ReportMetric(float64((cpuTime(b) - busy).Microseconds()), "cpu-µs/sweep")
 			}
 			runtime.KeepAlive(engine)
 		})
