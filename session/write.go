@@ -166,7 +166,8 @@ func (e *Engine) Flush(ctx context.Context) error {
 }
 
 // write writes the sessions that wait, and then steps until none is left or the
-// sessions have to be written again. It reports whether steps are left.
+// sessions have to be written again. It reports whether steps are left, or very
+// many have come meanwhile.
 func (e *Engine) write(ctx context.Context) (more bool, err error) {
 	e.w.flushing.Lock()
 	defer e.w.flushing.Unlock()
@@ -202,7 +203,7 @@ func (e *Engine) write(ctx context.Context) (more bool, err error) {
 	}
 	if err == nil {
 		e.w.retryAt, e.w.backoff = time.Time{}, 0
-		return len(left) > 0, nil
+		return len(left) > 0 || len(e.w.steps) >= e.cfg.MaxPending/2, nil
 	}
 	e.counts.writeErrors.Add(1)
 	e.w.backoff = min(max(2*e.w.backoff, 200*time.Millisecond), 5*time.Second)

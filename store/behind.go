@@ -16,6 +16,7 @@ type rows struct {
 	table      string
 	columns    []string
 	onConflict string // ends the INSERT
+	first      string // if set, ends an INSERT to try before, which is enough if it writes the row
 	n          int
 	append     func(args []any, i int) []any // appends the columns of row i
 }
@@ -117,24 +118,44 @@ func (db *DB) paceOnce(ctx context.Context, r rows, from int, p *pacer) (next, r
 			err = errors.Join(err, e, ignoreBadConn(conn.Raw(func(any) error { return driver.ErrBadConn })))
 		}
 	}()
-	stmt, err := conn.PreparexContext(ctx, insertInto(r.table, r.columns, 1, r.onConflict))
-	if err != nil {
-		return 0, 0, err
+	var stmts []*sqlx.Stmt
+	defer func() {
+		for _, stmt := range stmts {
+			err = errors.Join(err, stmt.Close())
+		}
+	}()
+	for _, end := range []string{r.first, r.onConflict} {
+		if end == "" {
+			continue
+		}
+		stmt, err := conn.PreparexContext(ctx, insertInto(r.table, r.columns, 1, end))
+		if err != nil {
+			return 0, 0, err
+		}
+		stmts = append(stmts, stmt)
 	}
-	defer func() { err = errors.Join(err, stmt.Close()) }()
 	err = db.txOn(ctx, conn, func(tx *sqlx.Tx) error {
 		// A row takes microseconds: ctx is looked at between them, which is
 		// cheaper than being called away.
 		rowCtx := context.WithoutCancel(ctx)
-		exec := tx.StmtxContext(rowCtx, stmt)
+		execs := make([]*sqlx.Stmt, len(stmts))
+		for i, stmt := range stmts {
+			execs[i] = tx.StmtxContext(rowCtx, stmt)
+		}
 		args := make([]any, 0, len(r.columns))
 		began := time.Now()
 		since := began
 		rows = 0
 		for next = from; next < r.n; {
 			args = r.append(args[:0], next)
-			if _, err := exec.ExecContext(rowCtx, args...); err != nil {
-				return cmp.Or(ctx.Err(), err) // a transaction that is called away is rolled back
+			for _, exec := range execs {
+				n, err := affected(exec.ExecContext(rowCtx, args...))
+				if err != nil {
+					return cmp.Or(ctx.Err(), err) // a transaction that is called away is rolled back
+				}
+				if n > 0 {
+					break
+				}
 			}
 			next++
 			if rows++; rows%paceRows != 0 {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,10 @@ type engine struct {
 	// more steps, or as many and the one there has not ended. columns do not
 	// hold steps and ended_at, which are always set.
 	keepNewer func(columns []string) string
+	// keepNewerInPlace ends an INSERT that does so only for a row there whose
+	// indexed columns stay as they are, and then changes no index; nil if that is
+	// no cheaper.
+	keepNewerInPlace func() string
 
 	// behind writes rows that nobody waits for.
 	behind func(*DB, context.Context, rows) error
@@ -76,18 +81,26 @@ var sqliteEngine = &engine{
 	},
 	keepOld: func(string) string { return " ON CONFLICT DO NOTHING" },
 	keepNewer: func(columns []string) string {
-		var b strings.Builder
-		b.WriteString(" ON CONFLICT (id) DO UPDATE SET ")
-		for _, c := range columns {
-			fmt.Fprintf(&b, "%[1]s = excluded.%[1]s, ", c)
-		}
-		b.WriteString("ended_at = excluded.ended_at, steps = excluded.steps" +
-			" WHERE (excluded.msisdn, excluded.smsc, excluded.started_at) = (sessions.msisdn, sessions.smsc, sessions.started_at)" +
-			" AND (excluded.steps > sessions.steps OR (excluded.steps = sessions.steps AND sessions.ended_at = 0))")
-		return b.String()
+		return sqliteKeepNewer(append(columns[:len(columns):len(columns)], "ended_at"))
+	},
+	keepNewerInPlace: func() string {
+		return sqliteKeepNewer(slices.DeleteFunc(slices.Clone(sessionChanging), func(c string) bool { return c == "dialogue" })) +
+			" AND (excluded.ended_at, excluded.dialogue) = (sessions.ended_at, sessions.dialogue)"
 	},
 	behind: (*DB).pace,
 	exists: func(error) bool { return false },
+}
+
+func sqliteKeepNewer(columns []string) string {
+	var b strings.Builder
+	b.WriteString(" ON CONFLICT (id) DO UPDATE SET ")
+	for _, c := range columns {
+		fmt.Fprintf(&b, "%[1]s = excluded.%[1]s, ", c)
+	}
+	b.WriteString("steps = excluded.steps" +
+		" WHERE (excluded.msisdn, excluded.smsc, excluded.started_at) = (sessions.msisdn, sessions.smsc, sessions.started_at)" +
+		" AND (excluded.steps > sessions.steps OR (excluded.steps = sessions.steps AND sessions.ended_at = 0))")
+	return b.String()
 }
 
 // MySQL's and MariaDB's error numbers.

@@ -62,7 +62,7 @@ var (
 // safe from a power cut only with the next change of money; on MySQL they are one
 // transaction. After an error some may have been written.
 func (db *DB) SaveSessions(ctx context.Context, sessions []Session, steps []Step) error {
-	err := db.engine.behind(db, ctx, rows{
+	sessionRows := rows{
 		table: "sessions", columns: sessionColumns, onConflict: db.engine.keepNewer(sessionChanging), n: len(sessions),
 		append: func(args []any, i int) []any {
 			s := &sessions[i]
@@ -74,18 +74,21 @@ func (db *DB) SaveSessions(ctx context.Context, sessions []Session, steps []Step
 				clip(s.Dialogue, wDialogue), clip(s.Service, wName), clip(s.Version, wName), clip(s.Screen, wName), state, millis(s.LastAt),
 				clip(s.Reason, wName), millis(s.EndedAt), s.Steps)
 		},
-	})
-	if err != nil {
+	}
+	if db.engine.keepNewerInPlace != nil {
+		sessionRows.first = db.engine.keepNewerInPlace()
+	}
+	if err := db.engine.behind(db, ctx, sessionRows); err != nil {
 		return fmt.Errorf("save %d sessions: %w", len(sessions), err)
 	}
-	err = db.engine.behind(db, ctx, rows{
+	stepRows := rows{
 		table: "steps", columns: stepColumns, onConflict: db.engine.keepOld("n"), n: len(steps),
 		append: func(args []any, i int) []any {
 			s := &steps[i]
 			return append(args, s.Session, s.N, millis(s.At), clip(s.Screen, wName), clip(s.Input, wInput), clip(s.Shown, wName), s.TookMicros)
 		},
-	})
-	if err != nil {
+	}
+	if err := db.engine.behind(db, ctx, stepRows); err != nil {
 		return fmt.Errorf("save %d steps: %w", len(steps), err)
 	}
 	return nil
