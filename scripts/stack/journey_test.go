@@ -137,7 +137,7 @@ func TestDrainDuringAPurchase(t *testing.T) {
 // An impatient drain leaves the purchase to the next start.
 func TestShortDrainLeavesThePurchaseToTheNextStart(t *testing.T) {
 	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
-	p := r.daemon("USSDD_STEP_BUDGET=200ms", "USSDD_DRAIN_TIMEOUT=100ms", "USSDD_LEASE=1s")
+	p := r.daemon("USSDD_STEP_BUDGET=200ms", "USSDD_DRAIN_TIMEOUT=1s", "USSDD_LEASE=1s")
 	h := r.sim.Handset(caller)
 	r.walk(h, append(order("08061239003"), [2]string{"1", "Processing your request..."})...)
 	if err := p.Stop(); err != nil {
@@ -193,7 +193,13 @@ func TestReloadKeepsTheOldMenusWhenTheNewOnesAreWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until(func() bool { return strings.Contains(p.Log(), "reload refused") })
+	if err := h.Hangup(r.ctx); err != nil {
+		t.Fatal(err)
+	}
 	r.walk(h, [2]string{"*999#", "One"})
+	if err := h.Hangup(r.ctx); err != nil { // a begin that follows too soon is the same one
+		t.Fatal(err)
+	}
 
 	write("Three")
 	if err := p.Signal(syscall.SIGHUP); err != nil {

@@ -90,23 +90,20 @@ func TestAHundredReloadsLeakNothing(t *testing.T) {
 func TestAThousandReconnectsLeakNothing(t *testing.T) {
 	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
 	p := r.daemon(tightHeap, "USSDD_SMSC_SIM_RECONNECT_MIN=1ms", "USSDD_SMSC_SIM_RECONNECT_MAX=2ms")
-	drop := func() {
+	drop := func(until float64) {
 		t.Helper()
-		if err := r.sim.WaitBound(r.ctx, ""); err != nil {
-			t.Fatal(err)
-		}
-		r.sim.Drop()
-		if err := r.sim.WaitUnbound(r.ctx, ""); err != nil {
-			t.Fatal(err)
+		for r.metric(p, `ussdd_link_reconnects_total{smsc="sim"}`) < until {
+			for range 20 {
+				if err := r.sim.WaitBound(r.ctx, ""); err != nil {
+					t.Fatal(err)
+				}
+				r.sim.Drop()
+			}
 		}
 	}
-	for range 20 {
-		drop()
-	}
+	drop(20)
 	before := r.holdings(p)
-	for range 1000 {
-		drop()
-	}
+	drop(1020)
 	r.settles(p, before)
 	r.walk(r.sim.Handset(caller), [2]string{"*999#", "1. Buy Airtime"})
 }
