@@ -40,7 +40,7 @@ const replyGrace = 3 * time.Second
 // twinWindow if it has another one, because nobody dials twice so quickly.
 const (
 	repeatWindow = 5 * time.Second
-	twinWindow   = 500 * time.Millisecond
+	twinWindow   = 50 * time.Millisecond
 )
 
 // The two sentences that need no service: nothing answers at this code, and
@@ -632,6 +632,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // stays in the store, where the next process finds it.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.draining.Store(true)
+	e.hurry()
 	return e.flights.wait(ctx)
 }
 

@@ -30,7 +30,7 @@ const (
 // writer is what the Engine needs to write behind.
 type writer struct {
 	ghosts atomic.Int64  // sessions that have ended and are kept only to be written
-	hint   chan struct{} // there are many steps
+	hint   chan struct{} // a write is due at once
 
 	flushing sync.Mutex // one write at a time; it guards what follows
 	taken    []*dialogue
@@ -89,10 +89,15 @@ func (e *Engine) logStep(s Step) {
 	n := len(e.w.steps)
 	e.w.mu.Unlock()
 	if n == e.cfg.MaxPending/2 {
-		select {
-		case e.w.hint <- struct{}{}:
-		default:
-		}
+		e.hurry()
+	}
+}
+
+// hurry lets the next write come at once.
+func (e *Engine) hurry() {
+	select {
+	case e.w.hint <- struct{}{}:
+	default:
 	}
 }
 
@@ -131,6 +136,8 @@ func (e *Engine) writeBehind(ctx context.Context) {
 			continue
 		case more:
 			pause.Reset(0)
+		case e.draining.Load(): // there may soon be no more time
+			pause.Reset(minPause)
 		default:
 			pause.Reset(max(minPause, min(writeShare*took, maxBehind-took)))
 		}

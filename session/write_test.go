@@ -71,7 +71,8 @@ func TestWritesKeepTheirShare(t *testing.T) {
 		5 * time.Second: 5100 * time.Millisecond,
 	} {
 		writing(t, took, func(r *rig, s *saves) {
-			p := r.dial(key("1"))
+			other := session.Key{SMSC: "sim", MSISDN: "2348030000002", ID: "2"}
+			p, q := r.dial(key("1")), r.dial(other)
 			<-s.batches
 			var last time.Time
 			for range 3 { // the pause after a write is known from the next one on
@@ -83,6 +84,15 @@ func TestWritesKeepTheirShare(t *testing.T) {
 				last = time.Now()
 			}
 			<-time.After(every)
+			r.settle() // which drains
+			for range 2 {
+				r.send(session.Input, other, "x", q)
+				last = time.Now()
+				<-s.batches
+				if got := time.Since(last); got > 100*time.Millisecond+took {
+					t.Errorf("draining, a store that takes %s is written to after %s", took, got)
+				}
+			}
 			slow := r.engine.Stats().SlowWrites
 			if (slow > 0) != (took > time.Second) {
 				t.Errorf("a store that takes %s was slow %d times", took, slow)
