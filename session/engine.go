@@ -43,6 +43,11 @@ const (
 	twinWindow   = 50 * time.Millisecond
 )
 
+// earlyWindow is for how long behind a step the same answer is taken for that
+// step's own again, if its gateway has not acknowledged the new screen either. To
+// answer it takes a person longer.
+const earlyWindow = 500 * time.Millisecond
+
 // The two sentences that need no service: nothing answers at this code, and
 // the engine cannot take the session.
 const (
@@ -109,6 +114,7 @@ type dialogue struct {
 	steps   int32
 	slot    int32 // place in shard.waiting, from 1; 0 if it does not wait
 	heard   Heard
+	typed   uint64 // hash of the last answer
 
 	begun    bool // in this process
 	pushed   bool // by Push
@@ -375,7 +381,7 @@ func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 		e.resume(sh, ev, at)
 		return
 	}
-	if d.busy || d.heard.repeats(ev) {
+	if d.busy || d.heard.repeats(ev) || ev.Early && at.Sub(d.last) < earlyWindow && d.typed == maphash.String(e.seed, ev.Text) {
 		e.counts.repeated.Add(1)
 		return
 	}
@@ -398,6 +404,7 @@ func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 func (e *Engine) answer(sh *shard, d *dialogue, ev Event, at time.Time) {
 	d.replier, d.medium = ev.Replier, ev.Medium
 	d.heard.hear(ev)
+	d.typed = maphash.String(e.seed, ev.Text)
 	e.step(sh, d, menus.Answer(ev.Text), ev.Text, at)
 }
 

@@ -60,6 +60,11 @@ type Event struct {
 	// moved it on in a dialogue is not taken at its word.
 	Counter    uint32
 	HasCounter bool
+
+	// Early says of an Input that its gateway had not acknowledged the screen
+	// that it would answer. Answers may overtake acknowledgements, but the same
+	// answer so soon is the one before again.
+	Early bool
 }
 
 // Reason is why a session ended.

@@ -36,8 +36,8 @@ type Link struct {
 	alarmAt  time.Time          // zero: not set
 	waits    waits              // who has a reply that waits
 
-	// The replies in flight of dialogues whose SMSC answers after the
-	// subscriber. Nil in a profile without AfterUser.
+	// The last reply in flight of each dialogue. Nil where nobody asks for it: in
+	// a profile without AfterUser and with a counter.
 	unproven map[Dialogue]*reply
 }
 
@@ -64,7 +64,7 @@ func NewLink(cfg Config, h Handler) (*Link, error) {
 		people:  newPeople(&p),
 	}
 	l.admitter, _ = h.(Admitter)
-	if p.AfterUser {
+	if p.AfterUser || p.Session.counter() == 0 {
 		l.unproven = make(map[Dialogue]*reply)
 	}
 	for _, a := range cfg.Accounts {

@@ -116,7 +116,7 @@ const (
 
 // counter returns the bits that the ESME counts, zero if it counts none.
 func (s *SessionTLV) counter() uint64 {
-	if s.Sequence != Count {
+	if s.Tag == 0 || s.Text || s.Sequence != Count {
 		return 0
 	}
 	return s.rest() & math.MaxUint32

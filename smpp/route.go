@@ -223,6 +223,17 @@ func (w *waits) hash(d Dialogue) uint64 {
 // others.
 func (w *waits) of(hash uint64) *chain { return &w.buckets[hash%uint64(len(w.buckets))] }
 
+// has reports whether a reply waits for a dialogue.
+func (w *waits) has(d Dialogue) bool {
+	hash := w.hash(d)
+	for r := w.of(hash).first; r != nil; r = r.after {
+		if r.hash == hash && r.event.Dialogue == d {
+			return true
+		}
+	}
+	return false
+}
+
 // enter notes that a reply begins to wait.
 func (w *waits) enter(r *reply) {
 	r.hash = w.hash(r.event.Dialogue)

@@ -204,6 +204,9 @@ func (c *conn) deliver(frame []byte) {
 		return
 	}
 	l.proved(e.Dialogue)
+	if e.Op == Input {
+		e.Early = l.early(e.Dialogue)
+	}
 	if e.Op == Begin || e.Op == Release {
 		l.mu.Lock()
 		l.withdraw(e.Dialogue, func(r *reply) bool {

@@ -217,11 +217,22 @@ func (c *conn) land(sequence uint32) *reply {
 	return r
 }
 
+// early reports whether the SMSC has not acknowledged the last screen of a
+// dialogue yet, as far as that is known.
+func (l *Link) early(d Dialogue) bool {
+	if l.unproven == nil || l.profile.AfterUser {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unproven[d] != nil || l.waits.has(d)
+}
+
 // proved notes that the screen that was last sent to a dialogue has been shown,
 // because its subscriber answered it or its dialogue is over. The SMSC says so
 // later, or never; the reply takes up no room until then.
 func (l *Link) proved(d Dialogue) {
-	if l.unproven == nil {
+	if !l.profile.AfterUser {
 		return
 	}
 	l.mu.Lock()

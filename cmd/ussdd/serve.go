@@ -205,7 +205,7 @@ func (d *daemon) HandleUSSD(ev *smpp.Event) {
 		Kind: kinds[ev.Op],
 		Key:  key(ev.Dialogue),
 		Code: ev.Code, Text: ev.Text, Medium: ev.Medium(), Replier: ev, Err: ev.Err,
-		Counter: ev.Counter, HasCounter: ev.HasCounter,
+		Counter: ev.Counter, HasCounter: ev.HasCounter, Early: ev.Early,
 		Gone: ev.Op == smpp.Refused && over(ev.Err),
 	}
 	if ev.Dialogue.MSISDN == "" {
