@@ -218,8 +218,14 @@ func (c *config) loadSMSCs(bad *problems) {
 			named[smscPrefix(name)] = true
 			s := loadSMSC(name, time.Now(), bad)
 			s.UnbindTimeout = min(s.UnbindTimeout, c.closing())
-			if s.ResponseTimeout == 0 && s.profile.AfterUser {
-				s.ResponseTimeout = c.SessionIdle + afterIdle
+			if s.profile.AfterUser {
+				switch {
+				case s.ResponseTimeout == 0:
+					s.ResponseTimeout = c.SessionIdle + afterIdle
+				case s.ResponseTimeout < c.SessionIdle && !bad.about(smscPrefix(name)+"_RESPONSE_TIMEOUT"):
+					bad.add("%s_RESPONSE_TIMEOUT: %v is shorter than USSDD_SESSION_IDLE, %v, and by the profile the SMSC responds only after the subscriber answered",
+						smscPrefix(name), s.ResponseTimeout, c.SessionIdle)
+				}
 			}
 			c.smscs = append(c.smscs, s)
 		}
