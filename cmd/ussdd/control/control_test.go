@@ -16,6 +16,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +184,38 @@ func TestListen(t *testing.T) {
 	ln.Close()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+// Whoever may open the directory can neither hold a start nor prevent it; a start
+// at the same time is told of, not waited for.
+func TestListenLock(t *testing.T) {
+	path := socket(t)
+	hold := func(name string, flags int) *os.File {
+		t.Helper()
+		file, err := os.OpenFile(name, flags, 0o600)
+		if err == nil {
+			err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	defer hold(filepath.Dir(path), os.O_RDONLY).Close()
+	if err := listen(path); err != nil {
+		t.Errorf("with the directory locked: %v", err)
+	}
+	if st, err := os.Stat(path + ".lock"); err != nil || st.Mode() != 0o600 {
+		t.Errorf("the lock: %v, %v", st.Mode(), err)
+	}
+	starting := hold(path+".lock", os.O_RDWR)
+	if err := listen(path); err == nil || err.Error() != path+": another ussdd is just starting there" {
+		t.Errorf("while another one starts: %v", err)
+	}
+	starting.Close()
+	if err := listen(path); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 
