@@ -84,7 +84,8 @@ func TestServe(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	metrics := get(t, "http://"+strings.TrimSpace(admin)+"/metrics")
-	for _, want := range []string{`ussdd_link_bound{smsc="mtn"} 0`, `ussdd_link_admin{admin="up",smsc="mtn"} 1`, "ussdd_traces 0", `ussdd_reloads_total{result="refused"} 0`} {
+	for _, want := range []string{`ussdd_link_bound{smsc="mtn"} 0`, `ussdd_link_admin{admin="up",smsc="mtn"} 1`, "ussdd_traces 0", `ussdd_reloads_total{result="refused"} 0`,
+		`ussdd_pushes_total{result="accepted",smsc="mtn"} 0`, `ussdd_pushes_total{result="failed",smsc="mtn"} 0`, "ussdd_session_slow_writes_total 0"} {
 		if !strings.Contains(metrics, "\n"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, metrics)
 		}
