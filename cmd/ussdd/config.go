@@ -18,6 +18,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/session"
 	"ussdd/store"
 )
 
@@ -192,6 +193,17 @@ func checkDir(path string) error {
 // closing is the part of the drain's time that unbinding may take, and writing
 // what is left.
 func (c *config) closing() time.Duration { return c.DrainTimeout / 8 }
+
+// minPending is how many steps and ended sessions may at least wait for the store.
+const minPending = 100_000
+
+// engine is the limits of the session engine.
+func (c *config) engine() session.Config {
+	return session.Config{
+		Budget: c.StepBudget, Idle: c.SessionIdle, MaxLength: c.SessionMax, MaxSessions: c.MaxSessions, MaxEffects: c.MaxActions, NoStepLog: !c.StepLog,
+		MaxPending: max(minPending, c.MaxSessions), // all may end at once while the store is away
+	}
+}
 
 // afterIdle is how long after the end of an idle session its last screen may still
 // be answered, where the SMSC answers after the subscriber.

@@ -300,6 +300,20 @@ func TestConfigWithoutSMSC(t *testing.T) {
 	}
 }
 
+// While the store is away, every session may end and wait to be written.
+func TestEverySessionMayWait(t *testing.T) {
+	for sessions, want := range map[string]int{"10": 100_000, "400000": 400_000} {
+		set(t, oneSMSC(map[string]string{"USSDD_MAX_SESSIONS": sessions}))
+		c, bad := loadConfig()
+		if len(bad) > 0 {
+			t.Fatal(bad)
+		}
+		if got := c.engine().MaxPending; got != want {
+			t.Errorf("%s sessions: %d, want %d", sessions, got, want)
+		}
+	}
+}
+
 // What loading the configuration lets through, a link must take.
 func TestNewLinksTellsOfEach(t *testing.T) {
 	set(t, oneSMSC(nil))
@@ -311,7 +325,7 @@ func TestNewLinksTellsOfEach(t *testing.T) {
 	first, second := ok, ok
 	first.name, second.name = "first", "second"
 	first.Addr, second.accounts = nil, nil
-	links, bad := newLinks([]smscConfig{first, second, ok}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
+	links, bad := newLinks([]smscConfig{first, second, ok}, noHandler, nil)
 	if len(links) != 1 || len(bad) != 2 || !strings.HasPrefix(bad[0], "USSDD_SMSC_FIRST_*: ") || !strings.HasPrefix(bad[1], "USSDD_SMSC_SECOND_*: ") ||
 		strings.Contains(bad[1], "\n") {
 		t.Errorf("%d links, %q", len(links), bad)

@@ -16,6 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/menus"
+	"ussdd/session"
+	"ussdd/smpp"
 	"ussdd/smpp/smpptest"
 )
 
@@ -192,6 +195,20 @@ func TestServeLinks(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Error(err)
+	}
+}
+
+// What a link hands on costs nothing on the way to the sessions.
+func TestEventAllocates(t *testing.T) {
+	s := smscConfig{profile: &smpp.Profile{Text: smpp.Text{Alphabet: smpp.GSM, Max: 160}}, MaxText: 120}
+	h := new(daemon).handler(s).(handler)
+	ev := &smpp.Event{Op: smpp.Input, Dialogue: smpp.Dialogue{SMSC: "mtn", MSISDN: "2348031234567", ID: "1"}, Text: "1"}
+	var got session.Event
+	if n := testing.AllocsPerRun(100, func() { got = h.event(ev) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if got.Medium != menus.Medium(smpp.Text{Alphabet: smpp.GSM, Max: 120}) || got.Kind != session.Input || got.Key.ID != "1" {
+		t.Errorf("%+v", got)
 	}
 }
 

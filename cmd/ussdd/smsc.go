@@ -70,7 +70,7 @@ func loadSMSC(name string, now time.Time, bad *problems) smscConfig {
 	s.loadTLS(p, now, &own)
 	s.loadProfile(p, &own)
 	if len(own) == 0 {
-		_, own = newLinks([]smscConfig{s}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
+		_, own = newLinks([]smscConfig{s}, noHandler, nil)
 	}
 	*bad = append(*bad, own...)
 	return s
