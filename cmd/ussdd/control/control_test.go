@@ -570,6 +570,45 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
+// A daemon that is stuck takes connections, and answers nothing or half of it.
+func TestStuckDaemon(t *testing.T) {
+	for name, said := range map[string]string{
+		"nothing":        "",
+		"half an answer": "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n[",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := control.Listen(socket(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var serving sync.WaitGroup
+			defer serving.Wait()
+			defer ln.Close()
+			serving.Go(func() {
+				for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
+					defer conn.Close()
+					io.WriteString(conn, said)
+				}
+			})
+			c := control.NewClient(ln.Addr().String())
+			defer c.Close()
+			c.Impatient(50 * time.Millisecond)
+			want := "the ussdd at " + ln.Addr().String() + " does not answer in time"
+			if _, err := c.Links(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("links: %v", err)
+			}
+			if _, err := c.SetAdmin(t.Context(), "mtn", "up"); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("link up: %v", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if _, err := c.Push(ctx, control.PushRequest{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("push: %v", err)
+			}
+		})
+	}
+}
+
 func TestNotUssdd(t *testing.T) {
 	ln, err := control.Listen(socket(t))
 	if err != nil {
