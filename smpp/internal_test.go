@@ -29,7 +29,7 @@ func TestMask(t *testing.T) {
 		"2348031234":    "***",
 		"":              "***",
 	} {
-		if got := mask(in); got != want {
+		if got := Mask(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
