@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ussdd/session"
 	"ussdd/smpp"
 )
 
@@ -97,7 +98,7 @@ func TestEveryVariableReachesTheLink(t *testing.T) {
 	}
 	got.TLS, got.Profile = nil, nil
 	want := smpp.Config{Name: "mtn", Addrs: []string{"a:1", "b:2"}, Accounts: []smpp.Account{{SystemID: "vas1", Password: "one"}, {SystemID: "vas2", Password: "two"}},
-		SystemType: "USSD", Mode: smpp.Pair, Binds: 3, MaxText: 120, Busy: busyText, Window: 7, Queue: 8, Rate: 12.5,
+		SystemType: "USSD", Mode: smpp.Pair, Binds: 3, MaxText: 120, Busy: session.BusyText, Window: 7, Queue: 8, Rate: 12.5,
 		ConnectTimeout: 11 * time.Second, BindTimeout: 12 * time.Second, EnquireLink: 13 * time.Second, EnquireTimeout: 14 * time.Second,
 		ReadTimeout: 15 * time.Second, ResponseTimeout: 16 * time.Second, WriteTimeout: 17 * time.Second,
 		UnbindTimeout: 3 * time.Second, // an eighth of the drain
@@ -121,7 +122,7 @@ func TestLinkDefaults(t *testing.T) {
 	}
 	got.Profile = nil
 	want := smpp.Config{Name: "mtn", Addrs: []string{"10.0.0.1:2775"}, Accounts: []smpp.Account{{SystemID: "a", Password: "all"}, {SystemID: "b", Password: "all"}},
-		Binds: 1, Busy: busyText, Queue: 32768, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
+		Binds: 1, Busy: session.BusyText, Queue: 32768, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
 		EnquireTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second, UnbindTimeout: 5 * time.Second,
 		ReconnectMin: time.Second, ReconnectMax: time.Minute}
 	if !reflect.DeepEqual(got, want) {

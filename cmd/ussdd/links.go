@@ -7,10 +7,6 @@ import (
 	"ussdd/smpp"
 )
 
-// busyText ends a dialogue that there is no room for, where the SMSC's dialect
-// has no status for that.
-const busyText = "Error: Service temporarily unavailable. Please try again."
-
 // newLinks makes one link for each SMSC, with a handler of its own; none of them
 // runs yet. All that is wrong with any is in the problems. Loading the configuration and the daemon
 // both call it, so that `ussdd check` refuses what the daemon would refuse.

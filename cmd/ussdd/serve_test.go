@@ -173,7 +173,7 @@ func TestServeLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("bound", "draining")
-	if other, err := sim.Handset("2348031234568").Dial(t.Context(), "*999#"); err != nil || !other.End || other.Text != busyText {
+	if other, err := sim.Handset("2348031234568").Dial(t.Context(), "*999#"); err != nil || !other.End || other.Text != session.BusyText {
 		t.Errorf("a dialogue on a drained link: %v, %+v", err, other)
 	}
 	if screen, err = phone.Answer(t.Context(), "2"); err != nil || !strings.Contains(screen.Text, "Wallet Balance") {

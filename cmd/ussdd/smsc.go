@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"ussdd/session"
 	"ussdd/smpp"
 )
 
@@ -276,7 +277,7 @@ func (s smscConfig) text() smpp.Text {
 func (s smscConfig) link() smpp.Config {
 	return smpp.Config{
 		Name: s.name, Addrs: s.Addr, Accounts: s.accounts, SystemType: s.SystemType, Mode: modes[s.Mode], Binds: s.Binds, TLS: s.tls,
-		Profile: s.profile, MaxText: s.MaxText, Busy: busyText, Window: s.Window, Queue: s.Queue, Rate: s.Rate,
+		Profile: s.profile, MaxText: s.MaxText, Busy: session.BusyText, Window: s.Window, Queue: s.Queue, Rate: s.Rate,
 		ConnectTimeout: s.ConnectTimeout, BindTimeout: s.BindTimeout, EnquireLink: s.EnquireLink, EnquireTimeout: s.EnquireTimeout,
 		ReadTimeout: s.ReadTimeout, ResponseTimeout: s.ResponseTimeout, WriteTimeout: s.WriteTimeout,
 		UnbindTimeout: s.UnbindTimeout, ReconnectMin: s.ReconnectMin, ReconnectMax: s.ReconnectMax,
