@@ -48,12 +48,12 @@ const (
 // answer it takes a person longer.
 const earlyWindow = 500 * time.Millisecond
 
-// The two sentences that need no service: nothing answers at this code, and
-// the engine cannot take the session.
-const (
-	noServiceText = "Error: This code is not in service."
-	busyText      = "Error: Service temporarily unavailable. Please try again."
-)
+// BusyText ends a dialogue that there is no room for: one of the two sentences
+// that need no service.
+const BusyText = "Error: Service temporarily unavailable. Please try again."
+
+// noServiceText says that nothing answers at the code.
+const noServiceText = "Error: This code is not in service."
 
 const (
 	shardCount    = 64
@@ -277,7 +277,7 @@ func (e *Engine) guard(sh *shard, d *dialogue) {
 	}
 	e.log.Error("panic in a session", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	if d != nil && sh.live[d.key.subscriber()] == d {
-		e.say(d, busyText, true, e.cfg.Now())
+		e.say(d, BusyText, true, e.cfg.Now())
 		e.end(sh, d, InternalError, e.cfg.Now())
 	}
 }
@@ -300,7 +300,7 @@ func (e *Engine) begin(sh *shard, old *dialogue, ev Event, at time.Time) {
 	deadline := at.Add(e.cfg.Budget + replyGrace)
 	if e.full() {
 		e.counts.overload.Add(1)
-		e.reply(ev.Replier, busyText, true, deadline)
+		e.reply(ev.Replier, BusyText, true, deadline)
 		return
 	}
 	service, ok := e.services.Match(ev.Text)

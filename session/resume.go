@@ -60,7 +60,7 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 		e.answer(sh, d, ev, at)
 	}) {
 		e.counts.overload.Add(1)
-		e.reply(ev.Replier, busyText, true, deadline)
+		e.reply(ev.Replier, BusyText, true, deadline)
 	}
 }
 
@@ -89,7 +89,7 @@ func (e *Engine) farewell(service *menus.Service, ev Event) string {
 		service, _ = e.services.Match(ev.Code)
 	}
 	if service == nil {
-		return busyText
+		return BusyText
 	}
 	return service.Text("expired")
 }
@@ -186,7 +186,7 @@ func (e *Engine) identify(ev Event) {
 		e.counts.refused.Add(1)
 	case ev.Kind == Begin:
 		e.counts.noService.Add(1) // there is none for nobody
-		e.reply(ev.Replier, busyText, true, at.Add(e.cfg.Budget+replyGrace))
+		e.reply(ev.Replier, BusyText, true, at.Add(e.cfg.Budget+replyGrace))
 	case ev.Kind != Input && ev.Kind != Release:
 	case looking && ev.Kind == Release:
 		sh.looking[ev.Key] = true
@@ -199,7 +199,7 @@ func (e *Engine) identify(ev Event) {
 	default:
 		e.counts.overload.Add(1)
 		if ev.Kind == Input {
-			e.reply(ev.Replier, busyText, true, at.Add(e.cfg.Budget+replyGrace))
+			e.reply(ev.Replier, BusyText, true, at.Add(e.cfg.Budget+replyGrace))
 		}
 	}
 }

@@ -47,6 +47,6 @@ const busyPatience = 10 * time.Second
 // turnAway tells a subscriber who is not admitted that there is no room.
 func (l *Link) turnAway(e *Event) {
 	if err := e.Reply(l.cfg.Busy, true, time.Now().Add(busyPatience)); err != nil {
-		l.log.Debug("begin not admitted, and not answered", "msisdn", mask(e.Dialogue.MSISDN), "err", err)
+		l.log.Debug("begin not admitted, and not answered", "msisdn", Mask(e.Dialogue.MSISDN), "err", err)
 	}
 }

@@ -20,15 +20,15 @@ type Config struct {
 	Accounts   []Account   // what to bind as; required
 	SystemType string      // at most 12 characters; empty is sent as it is
 	Mode       Mode        // transceivers, or pairs of a transmitter and a receiver
-	Binds      int         // transceivers, or pairs, of each account; 1
+	Binds      int         // transceivers, or pairs, of each account, at most MaxBinds; 1
 	TLS        *tls.Config // nil: plain TCP; without a ServerName the address's host is verified
 
 	Profile *Profile // nil: the profile "standard"
 	MaxText int      // units of one screen; zero: the profile's
 	Busy    string   // what a subscriber is told when there is no room; a sentence that ends the dialogue
 
-	Window int     // replies of one bind sent and not answered yet; 256, or 65,536 if the profile says that the SMSC answers after the subscriber
-	Queue  int     // replies waiting on one bind for the window, the rate, a retry or a new connection; 32,768
+	Window int     // replies of one bind sent and not answered yet, at most MaxWindow; 256, or 65,536 if the profile says that the SMSC answers after the subscriber
+	Queue  int     // replies waiting on one bind for the window, the rate, a retry or a new connection, at most MaxQueue; 32,768
 	Rate   float64 // messages per second of one bind; 0: no limit
 
 	ConnectTimeout  time.Duration // until TCP, and TLS if any, is connected; 10 s
@@ -47,6 +47,14 @@ type Config struct {
 
 	Log *slog.Logger // nil: no log
 }
+
+// The most that a Config can ask for. More is a slip of the pen, which would cost
+// the memory and the connections of many links.
+const (
+	MaxBinds  = 100     // of each account
+	MaxWindow = 1 << 20 // of each bind
+	MaxQueue  = 1 << 20 // of each bind
+)
 
 // Account is what a link binds as.
 type Account struct {
@@ -186,14 +194,14 @@ func (c *Config) check() error {
 	if c.Mode > Pair {
 		problem("no mode %d", c.Mode)
 	}
-	if c.Binds < 1 {
-		problem("%d binds are none", c.Binds)
+	if c.Binds < 1 || c.Binds > MaxBinds {
+		problem("%d binds are outside 1 to %d", c.Binds, MaxBinds)
 	}
-	if c.Window < 1 {
-		problem("a window of %d lets nothing through", c.Window)
+	if c.Window < 1 || c.Window > MaxWindow {
+		problem("a window of %d is outside 1 to %d", c.Window, MaxWindow)
 	}
-	if c.Queue < 1 {
-		problem("a queue of %d holds nothing", c.Queue)
+	if c.Queue < 1 || c.Queue > MaxQueue {
+		problem("a queue of %d is outside 1 to %d", c.Queue, MaxQueue)
 	}
 	if !(c.Rate >= 0 && c.Rate <= 1e9) { // so that NaN is refused too
 		problem("a rate of %g a second is none", c.Rate)

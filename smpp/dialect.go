@@ -478,7 +478,7 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 		return nil, ErrNoPush
 	}
 	if b, full, ok := p.msisdn([]byte(msisdn), span{0, len(msisdn)}); !ok || full.of(string(b)) != msisdn || len(msisdn) > maxAddress {
-		return nil, fmt.Errorf("%s is not a subscriber's number in E.164 digits", mask(msisdn))
+		return nil, fmt.Errorf("%s is not a subscriber's number in E.164 digits", Mask(msisdn))
 	}
 	service := code
 	switch p.Spelling {

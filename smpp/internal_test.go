@@ -4,9 +4,13 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fiorix/go-smpp/smpp/pdu"
 )
 
 func TestSequenceNumbersWrap(t *testing.T) {
@@ -25,9 +29,30 @@ func TestMask(t *testing.T) {
 		"2348031234":    "***",
 		"":              "***",
 	} {
-		if got := mask(in); got != want {
+		if got := Mask(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
+	}
+}
+
+// An SMSC with ever new statuses makes no ever growing map, and loses no count.
+func TestTooManyKinds(t *testing.T) {
+	var mu sync.Mutex
+	var statuses map[pdu.Status]uint64
+	var kinds map[string]uint64
+	for i := range maxKinds + 3 {
+		// The first of the others is the first of its kind.
+		if first := add(&mu, &statuses, pdu.Status(i+1)); first != (i <= maxKinds) {
+			t.Fatalf("status %d: first %t", i+1, first)
+		}
+		add(&mu, &kinds, strconv.Itoa(i))
+	}
+	add(&mu, &statuses, 1)
+	if len(statuses) != maxKinds+1 || statuses[OtherStatus] != 3 || statuses[1] != 2 {
+		t.Errorf("%d statuses, %d others, %d of the first", len(statuses), statuses[OtherStatus], statuses[1])
+	}
+	if len(kinds) != maxKinds+1 || kinds["other"] != 3 {
+		t.Errorf("%d kinds, %d others", len(kinds), kinds["other"])
 	}
 }
 

@@ -1094,7 +1094,7 @@ func TestNewLinkRefuses(t *testing.T) {
 	}
 	for _, want := range []string{
 		"no name", "address: ", "system_id is longer than 15", "system_type is longer than 12", "password holds a NUL",
-		"a window of -1", "a queue of -1", "300 units of gsm take more than the 254 octets", "bind time-out -1ns is negative",
+		"a window of -1 is outside 1 to 1048576", "a queue of -1 is outside 1 to 1048576", "300 units of gsm take more than the 254 octets", "bind time-out -1ns is negative",
 		"longest reconnect pause 1s is below the shortest, 1m0s",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -1106,8 +1106,16 @@ func TestNewLinkRefuses(t *testing.T) {
 		Mode: 7, Binds: -1, Rate: math.NaN(), Busy: strings.Repeat("busy ", 40),
 	}, smpp.HandlerFunc(func(*smpp.Event) {}))
 	for _, want := range []string{
-		"no address", "system_id twice is there twice", "no system_id", "no mode 7", "-1 binds are none", "a rate of NaN", "no room takes 200 units of 160",
+		"no address", "system_id twice is there twice", "no system_id", "no mode 7", "-1 binds are outside 1 to 100", "a rate of NaN", "no room takes 200 units of 160",
 	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	_, err = smpp.NewLink(smpp.Config{
+		Name: "x", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y"}}, Binds: 101, Window: 1<<20 + 1, Queue: 2_000_000_000,
+	}, smpp.HandlerFunc(func(*smpp.Event) {}))
+	for _, want := range []string{"101 binds are outside", "a window of 1048577 is outside", "a queue of 2000000000 is outside"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}

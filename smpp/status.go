@@ -90,6 +90,13 @@ const (
 // String returns up, draining or down.
 func (a Admin) String() string { return [...]string{"up", "draining", "down"}[a] }
 
+// OtherStatus stands in Counters for every command_status beyond the first
+// thousand different ones; SMPP 3.4 reserves it (§5.1.3).
+const OtherStatus pdu.Status = 1<<32 - 1
+
+// otherKind stands likewise in Counters.Malformed.
+const otherKind = "other"
+
 // Counters count since the link was made and never go down. A key that is not
 // there stands for zero.
 type Counters struct {
@@ -128,22 +135,34 @@ type counters struct {
 	notAdmitted map[string]uint64
 }
 
-// maxKinds bounds the maps whose keys the SMSC chooses.
+// maxKinds bounds the maps whose keys the SMSC chooses, but for the key of all
+// others.
 const maxKinds = 1024
 
-// add counts one more under key and reports whether it was the first.
+// add counts one more under key, or among the others if there are too many keys,
+// and reports whether it was the first there.
 func add[K comparable](mu *sync.Mutex, counts *map[K]uint64, key K) bool {
 	mu.Lock()
 	defer mu.Unlock()
 	if *counts == nil {
 		*counts = make(map[K]uint64)
 	}
-	n := (*counts)[key]
-	if n == 0 && len(*counts) >= maxKinds {
-		return false
+	if (*counts)[key] == 0 && len(*counts) >= maxKinds {
+		key = other(key)
 	}
-	(*counts)[key] = n + 1
-	return n == 0
+	(*counts)[key]++
+	return (*counts)[key] == 1
+}
+
+// other is the key of all others, of the same type as key.
+func other[K comparable](key K) K {
+	switch k := any(&key).(type) {
+	case *pdu.Status:
+		*k = OtherStatus
+	case *string:
+		*k = otherKind
+	}
+	return key
 }
 
 // progress orders the states by how near they are to Bound.

@@ -166,8 +166,9 @@ func (l *Link) event(m *Message) (*Event, error) {
 	return e, err
 }
 
-// mask hides the middle of a number for logs.
-func mask(msisdn string) string {
+// Mask hides the middle of a subscriber's number, for logs: 234803***4567. All of
+// a short one is hidden, or of none.
+func Mask(msisdn string) string {
 	if len(msisdn) <= 10 {
 		return "***"
 	}

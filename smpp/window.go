@@ -309,7 +309,7 @@ func (c *conn) answered(h Header, frame []byte) {
 	l.mu.Unlock()
 	if add(&l.counts.mu, &l.counts.refused, h.Status) {
 		l.log.Warn("reply refused", "bind", b.name, "status", refusal.Error(), "class", refusal.Class.String(),
-			"msisdn", mask(r.event.Dialogue.MSISDN), "will_retry", again)
+			"msisdn", Mask(r.event.Dialogue.MSISDN), "will_retry", again)
 	}
 	if again {
 		l.counts.retried.Add(1)

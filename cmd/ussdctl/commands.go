@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"ussdd/menus"
+	"ussdd/smpp"
 	"ussdd/store"
 )
 
@@ -443,13 +444,10 @@ func (c *call) from() time.Time {
 
 // mask hides the middle of a number in a list, unless the operator asks for it.
 func (c *call) mask(msisdn string) string {
-	switch {
-	case c.full:
+	if c.full {
 		return msisdn
-	case len(msisdn) <= 10:
-		return "***"
 	}
-	return msisdn[:6] + "***" + msisdn[len(msisdn)-4:]
+	return smpp.Mask(msisdn)
 }
 
 func (c *call) print(v any) error {

@@ -189,17 +189,26 @@ func (c *call) setAdmin(action string, is func(control.LinkStatus) (string, bool
 		if next, err := client.Link(ctx, name); err == nil {
 			link = next
 		} else if ctx.Err() == nil {
-			return err
+			return fmt.Errorf("%s was told to go %s, and cannot be waited for: %w", name, action, err)
 		}
 	}
 }
 
-// troubles are the last errors of a link's binds that are not bound.
+// troubles are the states of a link's binds that are not as they were told to be,
+// each with its address and its last error.
 func troubles(l control.LinkStatus) string {
+	wanted := "bound"
+	if l.Admin == "down" {
+		wanted = "closed"
+	}
 	var b strings.Builder
 	for _, bind := range l.Binds {
-		if bind.State != "bound" && bind.LastError != "" {
-			fmt.Fprintf(&b, "\nbind %s is %s: %s", bind.Name, bind.State, strings.Map(harmless, bind.LastError))
+		if bind.State == wanted {
+			continue
+		}
+		fmt.Fprintf(&b, "\nbind %s to %s is %s", bind.Name, bind.Addr, bind.State)
+		if bind.LastError != "" {
+			b.WriteString(": " + strings.Map(harmless, bind.LastError))
 		}
 	}
 	return b.String()

@@ -169,8 +169,10 @@ func TestLinkAdmin(t *testing.T) {
 
 func TestLinkThatDoesNotComeUp(t *testing.T) {
 	daemonWith(t, nil, &link{stuck: true, status: smpp.Status{Name: "mtn", State: smpp.Bound, Binds: []smpp.BindStatus{
-		{Name: "1", State: smpp.Bound, LastError: "long ago"}, {Name: "2", State: smpp.Waiting, LastError: "already bound"}}}})
-	expect(t, exitFailed, "ussdctl link up: mtn was told to go up, and after 300ms it is not: 1 of 2 binds bound\nbind 2 is waiting: already bound\n",
+		{Name: "1", State: smpp.Bound, LastError: "long ago"}, {Name: "2", Addr: "a:1", State: smpp.Waiting, LastError: "already bound"},
+		{Name: "3", Addr: "b:1", State: smpp.Connecting}}}})
+	expect(t, exitFailed, "ussdctl link up: mtn was told to go up, and after 300ms it is not: 1 of 3 binds bound\n"+
+		"bind 2 to a:1 is waiting: already bound\nbind 3 to b:1 is connecting\n",
 		"link", "up", "mtn", "-wait", "300ms")
 	ctx, stop := context.WithCancel(t.Context())
 	stop() // ^C
@@ -178,6 +180,23 @@ func TestLinkThatDoesNotComeUp(t *testing.T) {
 	if code := run(ctx, []string{"link", "down", "mtn"}, &out, &out); code != exitFailed {
 		t.Errorf("exit %d\n%s", code, &out)
 	}
+}
+
+// A daemon that is stuck takes the connection and never answers.
+func TestStuckDaemon(t *testing.T) {
+	dir, err := os.MkdirTemp("", "ussdd") // t.TempDir can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "control.sock")
+	ln, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	expect(t, exitFailed, "ussdctl link up: the ussdd at "+path+" does not answer in time; its log may say why\n",
+		"link", "up", "mtn", "-wait", "100ms", "-control", path)
 }
 
 // frame is the header of a PDU without a body.

@@ -18,6 +18,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/session"
 	"ussdd/store"
 )
 
@@ -193,6 +194,17 @@ func checkDir(path string) error {
 // what is left.
 func (c *config) closing() time.Duration { return c.DrainTimeout / 8 }
 
+// minPending is how many steps and ended sessions may at least wait for the store.
+const minPending = 100_000
+
+// engine is the limits of the session engine.
+func (c *config) engine() session.Config {
+	return session.Config{
+		Budget: c.StepBudget, Idle: c.SessionIdle, MaxLength: c.SessionMax, MaxSessions: c.MaxSessions, MaxEffects: c.MaxActions, NoStepLog: !c.StepLog,
+		MaxPending: max(minPending, c.MaxSessions), // all may end at once while the store is away
+	}
+}
+
 // afterIdle is how long after the end of an idle session its last screen may still
 // be answered, where the SMSC answers after the subscriber.
 const afterIdle = 10 * time.Second
@@ -218,8 +230,14 @@ func (c *config) loadSMSCs(bad *problems) {
 			named[smscPrefix(name)] = true
 			s := loadSMSC(name, time.Now(), bad)
 			s.UnbindTimeout = min(s.UnbindTimeout, c.closing())
-			if s.ResponseTimeout == 0 && s.profile.AfterUser {
-				s.ResponseTimeout = c.SessionIdle + afterIdle
+			if s.profile.AfterUser {
+				switch {
+				case s.ResponseTimeout == 0:
+					s.ResponseTimeout = c.SessionIdle + afterIdle
+				case s.ResponseTimeout < c.SessionIdle && !bad.about(smscPrefix(name)+"_RESPONSE_TIMEOUT"):
+					bad.add("%s_RESPONSE_TIMEOUT: %v is shorter than USSDD_SESSION_IDLE, %v, and by the profile the SMSC responds only after the subscriber answered",
+						smscPrefix(name), s.ResponseTimeout, c.SessionIdle)
+				}
 			}
 			c.smscs = append(c.smscs, s)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ussdd/session"
 	"ussdd/smpp"
 )
 
@@ -96,7 +98,7 @@ func TestEveryVariableReachesTheLink(t *testing.T) {
 	}
 	got.TLS, got.Profile = nil, nil
 	want := smpp.Config{Name: "mtn", Addrs: []string{"a:1", "b:2"}, Accounts: []smpp.Account{{SystemID: "vas1", Password: "one"}, {SystemID: "vas2", Password: "two"}},
-		SystemType: "USSD", Mode: smpp.Pair, Binds: 3, MaxText: 120, Busy: busyText, Window: 7, Queue: 8, Rate: 12.5,
+		SystemType: "USSD", Mode: smpp.Pair, Binds: 3, MaxText: 120, Busy: session.BusyText, Window: 7, Queue: 8, Rate: 12.5,
 		ConnectTimeout: 11 * time.Second, BindTimeout: 12 * time.Second, EnquireLink: 13 * time.Second, EnquireTimeout: 14 * time.Second,
 		ReadTimeout: 15 * time.Second, ResponseTimeout: 16 * time.Second, WriteTimeout: 17 * time.Second,
 		UnbindTimeout: 3 * time.Second, // an eighth of the drain
@@ -120,7 +122,7 @@ func TestLinkDefaults(t *testing.T) {
 	}
 	got.Profile = nil
 	want := smpp.Config{Name: "mtn", Addrs: []string{"10.0.0.1:2775"}, Accounts: []smpp.Account{{SystemID: "a", Password: "all"}, {SystemID: "b", Password: "all"}},
-		Binds: 1, Busy: busyText, Queue: 32768, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
+		Binds: 1, Busy: session.BusyText, Queue: 32768, ConnectTimeout: 10 * time.Second, BindTimeout: 10 * time.Second, EnquireLink: 30 * time.Second,
 		EnquireTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second, UnbindTimeout: 5 * time.Second,
 		ReconnectMin: time.Second, ReconnectMax: time.Minute}
 	if !reflect.DeepEqual(got, want) {
@@ -131,7 +133,7 @@ func TestLinkDefaults(t *testing.T) {
 // Where the SMSC answers after the subscriber, it is waited for as long as the
 // subscriber may think.
 func TestResponseAfterTheSubscriber(t *testing.T) {
-	for value, want := range map[string]time.Duration{"": 100 * time.Second, "30s": 30 * time.Second} {
+	for value, want := range map[string]time.Duration{"": 100 * time.Second, "90s": 90 * time.Second} {
 		env := oneSMSC(map[string]string{"USSDD_SMSC_MTN_PROFILE": "vendor-tlv", "USSDD_SESSION_IDLE": "90s"})
 		if value != "" {
 			env["USSDD_SMSC_MTN_RESPONSE_TIMEOUT"] = value
@@ -144,6 +146,14 @@ func TestResponseAfterTheSubscriber(t *testing.T) {
 		if got := c.smscs[0].link().ResponseTimeout; got != want {
 			t.Errorf("%q: %v, want %v", value, got, want)
 		}
+	}
+}
+
+func TestResponseBeforeTheSubscriber(t *testing.T) {
+	set(t, oneSMSC(map[string]string{"USSDD_SMSC_MTN_PROFILE": "vendor-tlv", "USSDD_SMSC_MTN_RESPONSE_TIMEOUT": "59s"}))
+	const want = "USSDD_SMSC_MTN_RESPONSE_TIMEOUT: 59s is shorter than USSDD_SESSION_IDLE, 1m0s, and by the profile the SMSC responds only after the subscriber answered"
+	if _, bad := loadConfig(); !slices.Equal(bad, problems{want}) {
+		t.Errorf("%q", bad)
 	}
 }
 
@@ -216,10 +226,16 @@ func TestConfigProblems(t *testing.T) {
 		{"USSDD_SMSC_MTN_PASSWORD_FILE", file + "2", "USSDD_SMSC_MTN_PASSWORD_FILE: " + file + "2 is not there"},
 		{"USSDD_SMSC_MTN_PASSWORD_FILE", three, "USSDD_SMSC_MTN_PASSWORD_FILE: 3 lines for 1 system_id: one line for all, or one line for each"},
 		{"USSDD_SMSC_MTN_MODE", "rx", `USSDD_SMSC_MTN_MODE: "rx" is neither trx nor tx+rx`},
-		{"USSDD_SMSC_MTN_BINDS", "0", "USSDD_SMSC_MTN_BINDS: 0 is not positive"},
+		{"USSDD_SMSC_MTN_BINDS", "0", "USSDD_SMSC_MTN_BINDS: 0 is outside 1 to 100"},
+		{"USSDD_SMSC_MTN_BINDS", "100", ""},
+		{"USSDD_SMSC_MTN_BINDS", "101", "USSDD_SMSC_MTN_BINDS: 101 is outside 1 to 100"},
 		{"USSDD_SMSC_MTN_WINDOW", "0", ""},
-		{"USSDD_SMSC_MTN_WINDOW", "-1", "USSDD_SMSC_MTN_WINDOW: -1 is negative"},
-		{"USSDD_SMSC_MTN_QUEUE", "0", "USSDD_SMSC_MTN_QUEUE: 0 is not positive"},
+		{"USSDD_SMSC_MTN_WINDOW", "-1", "USSDD_SMSC_MTN_WINDOW: -1 is outside 0 to 1048576"},
+		{"USSDD_SMSC_MTN_WINDOW", "1048576", ""},
+		{"USSDD_SMSC_MTN_WINDOW", "2000000000", "USSDD_SMSC_MTN_WINDOW: 2000000000 is outside 0 to 1048576"},
+		{"USSDD_SMSC_MTN_QUEUE", "0", "USSDD_SMSC_MTN_QUEUE: 0 is outside 1 to 1048576"},
+		{"USSDD_SMSC_MTN_QUEUE", "1048576", ""},
+		{"USSDD_SMSC_MTN_QUEUE", "2000000000", "USSDD_SMSC_MTN_QUEUE: 2000000000 is outside 1 to 1048576"},
 		{"USSDD_SMSC_MTN_RATE", "fast", `USSDD_SMSC_MTN_RATE: "fast" is not a number`},
 		{"USSDD_SMSC_MTN_RATE", "-1", "USSDD_SMSC_MTN_RATE: -1 is no rate"},
 		{"USSDD_SMSC_MTN_RATE", "NaN", "USSDD_SMSC_MTN_RATE: NaN is no rate"},
@@ -244,7 +260,9 @@ func TestConfigProblems(t *testing.T) {
 		{"USSDD_SMSC_MTN_WRITE_TIMEOUT", "0s", "USSDD_SMSC_MTN_WRITE_TIMEOUT: 0s is not a positive duration"},
 		{"USSDD_SMSC_MTN_UNBIND_TIMEOUT", "0s", "USSDD_SMSC_MTN_UNBIND_TIMEOUT: 0s is not a positive duration"},
 		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "0s", ""},
-		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "-1s", "USSDD_SMSC_MTN_RESPONSE_TIMEOUT: -1s is negative"},
+		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "-1s", "USSDD_SMSC_MTN_RESPONSE_TIMEOUT: -1s is shorter than 1s"},
+		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "1ms", "USSDD_SMSC_MTN_RESPONSE_TIMEOUT: 1ms is shorter than 1s"},
+		{"USSDD_SMSC_MTN_RESPONSE_TIMEOUT", "1s", ""},
 		{"USSDD_SMSC_MTN_RECONNECT_MIN", "2m", "USSDD_SMSC_MTN_RECONNECT_MIN: 2m0s is longer than USSDD_SMSC_MTN_RECONNECT_MAX, 1m0s"},
 
 		{"USSDD_ADMIN_ADDR", "", "USSDD_ADMIN_ADDR: empty; use - for none"},
@@ -283,6 +301,20 @@ func TestConfigWithoutSMSC(t *testing.T) {
 	}
 }
 
+// While the store is away, every session may end and wait to be written.
+func TestEverySessionMayWait(t *testing.T) {
+	for sessions, want := range map[string]int{"10": 100_000, "400000": 400_000} {
+		set(t, oneSMSC(map[string]string{"USSDD_MAX_SESSIONS": sessions}))
+		c, bad := loadConfig()
+		if len(bad) > 0 {
+			t.Fatal(bad)
+		}
+		if got := c.engine().MaxPending; got != want {
+			t.Errorf("%s sessions: %d, want %d", sessions, got, want)
+		}
+	}
+}
+
 // What loading the configuration lets through, a link must take.
 func TestNewLinksTellsOfEach(t *testing.T) {
 	set(t, oneSMSC(nil))
@@ -294,7 +326,7 @@ func TestNewLinksTellsOfEach(t *testing.T) {
 	first, second := ok, ok
 	first.name, second.name = "first", "second"
 	first.Addr, second.accounts = nil, nil
-	links, bad := newLinks([]smscConfig{first, second, ok}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
+	links, bad := newLinks([]smscConfig{first, second, ok}, noHandler, nil)
 	if len(links) != 1 || len(bad) != 2 || !strings.HasPrefix(bad[0], "USSDD_SMSC_FIRST_*: ") || !strings.HasPrefix(bad[1], "USSDD_SMSC_SECOND_*: ") ||
 		strings.Contains(bad[1], "\n") {
 		t.Errorf("%d links, %q", len(links), bad)
@@ -323,6 +355,17 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 	for _, name := range slices.Concat(variables(prefix, config{}), variables(prefix+"_SMSC_<NAME>", smscConfig{})) {
 		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `  (String|Integer|Float|True or False|Duration|Comma-separated list of \S+)(, default \S+)?\n    \S.{10,}$`).MatchString(out.String()) {
 			t.Errorf("%s is not explained in\n%s", name, out.String())
+		}
+	}
+}
+
+// The limits that the help tells are those that smpp has.
+func TestHelpTellsTheLimits(t *testing.T) {
+	var out bytes.Buffer
+	usage(&out)
+	for _, limit := range []int{smpp.MaxBinds, smpp.MaxWindow, smpp.MaxQueue} {
+		if !strings.Contains(out.String(), fmt.Sprintf("at most %d;", limit)) {
+			t.Errorf("%d is not in the help", limit)
 		}
 	}
 }

@@ -7,20 +7,16 @@ import (
 	"ussdd/smpp"
 )
 
-// busyText ends a dialogue that there is no room for, where the SMSC's dialect
-// has no status for that.
-const busyText = "Error: Service temporarily unavailable. Please try again."
-
-// newLinks makes one link for each SMSC; none of them runs yet. All that is
-// wrong with any is in the problems. Loading the configuration and the daemon
+// newLinks makes one link for each SMSC, with a handler of its own; none of them
+// runs yet. All that is wrong with any is in the problems. Loading the configuration and the daemon
 // both call it, so that `ussdd check` refuses what the daemon would refuse.
-func newLinks(smscs []smscConfig, h smpp.Handler, log *slog.Logger) ([]*smpp.Link, problems) {
+func newLinks(smscs []smscConfig, handler func(smscConfig) smpp.Handler, log *slog.Logger) ([]*smpp.Link, problems) {
 	var bad problems
 	var links []*smpp.Link
 	for _, s := range smscs {
 		cfg := s.link()
 		cfg.Log = log
-		link, err := smpp.NewLink(cfg, h)
+		link, err := smpp.NewLink(cfg, handler(s))
 		if err != nil {
 			// One line: smpp joins what it finds with line breaks.
 			bad.add("%s_*: %s", smscPrefix(s.name), strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -30,6 +26,9 @@ func newLinks(smscs []smscConfig, h smpp.Handler, log *slog.Logger) ([]*smpp.Lin
 	}
 	return links, bad
 }
+
+// noHandler is for links that are only checked.
+func noHandler(smscConfig) smpp.Handler { return smpp.HandlerFunc(func(*smpp.Event) {}) }
 
 // controlled is a link as the control socket has it.
 type controlled struct {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fiorix/go-smpp/smpp/pdu"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -69,8 +70,16 @@ func (m *metrics) reloaded(ok bool) {
 	m.loaded.SetToCurrentTime()
 }
 
-// collect adds the metrics that are read from the daemon's parts.
-func (m *metrics) collect(d *daemon) { m.registry.MustRegister(parts{d}) }
+// collect adds the metrics that are read from the daemon's parts, and those of its
+// SMSCs.
+func (m *metrics) collect(d *daemon) {
+	for _, s := range d.cfg.smscs {
+		for _, result := range pushResults {
+			m.pushes.WithLabelValues(s.name, result)
+		}
+	}
+	m.registry.MustRegister(parts{d})
+}
 
 // parts reads the counters of the daemon's parts.
 type parts struct{ d *daemon }
@@ -94,6 +103,7 @@ var (
 	recordsDropped  = desc("session_records_dropped_total", "Sessions whose state was not stored, for want of room or because the store will not take it.")
 	writesBehind    = desc("session_writes_behind_seconds", "How long ago it was that what is now stored was so.")
 	writeErrors     = desc("session_write_errors_total", "Batches of session writes that failed and were tried again.")
+	slowWrites      = desc("session_slow_writes_total", "Times that writing behind took more than a second.")
 
 	linkBound      = desc("link_bound", "1 if the link is bound: if any of its binds is.", "smsc")
 	linkState      = desc("link_state", "1 for the state that the link is in.", "smsc", "state")
@@ -103,7 +113,7 @@ var (
 	linkRefused    = desc("link_submit_refused_total", "submit_sm refused, by command_status.", "smsc", "status")
 	linkBindFailed = desc("link_bind_refused_total", "Binds refused, by command_status.", "smsc", "status")
 	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
-	linkRejected   = desc("link_admissions_refused_total", "Dialogues refused at their begin, by why: draining, queue (too many replies wait), handler (no room for a session).", "smsc", "why")
+	linkRejected   = desc("link_admissions_refused_total", "Dialogues refused at their begin for the link's sake, by why: draining, queue (too many replies wait). Those that there is no room for count as ussdd_session_events_dropped_total{kind=\"overload\"}.", "smsc", "why")
 	linkTraceLost  = desc("link_trace_lost_total", "PDUs that the watchers of traces were too slow for.", "smsc")
 	linkReceipts   = desc("link_receipts_total", "Delivery receipts, acknowledged and ignored.", "smsc")
 	linkReconnects = desc("link_reconnects_total", "Attempts to connect after the first.", "smsc")
@@ -118,7 +128,7 @@ var (
 
 	bindBound     = desc("bind_bound", "1 if the bind is bound.", "smsc", "bind")
 	bindState     = desc("bind_state", "1 for the state that the bind is in.", "smsc", "bind", "state")
-	bindRefused   = desc("link_credentials_refused", "1 if the last bind was refused for its credentials: somebody has to mend that.", "smsc", "bind")
+	bindRefused   = desc("bind_credentials_refused", "1 if the last bind was refused for its credentials: somebody has to mend that.", "smsc", "bind")
 	bindInFlight  = desc("bind_window_used", "submit_sm that wait for their response.", "smsc", "bind")
 	bindWindow    = desc("bind_window", "submit_sm that may wait for their response, as it is in force.", "smsc", "bind")
 	bindRate      = desc("bind_rate", "submit_sm per second that are allowed, as it is in force; 0 without a limit.", "smsc", "bind")
@@ -193,6 +203,7 @@ func (p parts) sessions(counter, gauge sample) {
 	counter(writesDropped, float64(s.DroppedSteps))
 	counter(recordsDropped, float64(s.DroppedRecords))
 	counter(writeErrors, float64(s.WriteErrors))
+	counter(slowWrites, float64(s.SlowWrites))
 	for reason, n := range s.Ended {
 		counter(sessionsEnded, float64(n), string(reason))
 	}
@@ -230,15 +241,15 @@ func link(st smpp.Status, now time.Time, counter, gauge sample) {
 		counter(linkEvents, float64(n), name, op.String())
 	}
 	for status, n := range c.Refused {
-		counter(linkRefused, float64(n), name, hex(uint32(status)))
+		counter(linkRefused, float64(n), name, statusLabel(status))
 	}
 	for status, n := range c.BindFailed {
-		counter(linkBindFailed, float64(n), name, hex(uint32(status)))
+		counter(linkBindFailed, float64(n), name, statusLabel(status))
 	}
 	for kind, n := range c.Malformed {
 		counter(linkMalformed, float64(n), name, kind)
 	}
-	for _, why := range []string{"draining", "queue", "handler"} {
+	for _, why := range []string{"draining", "queue"} {
 		counter(linkRejected, float64(c.NotAdmitted[why]), name, why)
 	}
 	counter(linkTraceLost, float64(c.TraceLost), name)
@@ -306,8 +317,11 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// hex writes a command_status as operators quote it: 0x0000000E is 0x0E.
-func hex(status uint32) string {
+// statusLabel writes a command_status as operators quote it: 0x0000000E is 0x0e.
+func statusLabel(status pdu.Status) string {
+	if status == smpp.OtherStatus {
+		return "other"
+	}
 	s := strconv.FormatUint(uint64(status), 16)
 	if len(s)%2 == 1 {
 		s = "0" + s

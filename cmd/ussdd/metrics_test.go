@@ -39,12 +39,15 @@ func TestLinkMetrics(t *testing.T) {
 			{Name: "3", State: smpp.Bound, Window: 20, MaxWindow: 20, Rate: 5},
 		},
 		Counters: smpp.Counters{In: map[string]uint64{"deliver_sm": 7}, Out: map[string]uint64{"submit_sm": 8}, Events: map[smpp.Op]uint64{smpp.Begin: 9},
-			Refused: map[pdu.Status]uint64{0x58: 1}, BindFailed: map[pdu.Status]uint64{0x0E: 2}, Malformed: map[string]uint64{"short": 3},
-			Retried: 4, Withdrawn: 5, Unanswered: 6, Receipts: 7, Reconnects: 8, TraceLost: 9, NotAdmitted: map[string]uint64{"queue": 10}}}}
+			Refused: map[pdu.Status]uint64{0x58: 1, smpp.OtherStatus: 12}, BindFailed: map[pdu.Status]uint64{0x0E: 2}, Malformed: map[string]uint64{"short": 3},
+			Retried: 4, Withdrawn: 5, Unanswered: 6, Receipts: 7, Reconnects: 8, TraceLost: 9, NotAdmitted: map[string]uint64{"queue": 10, "handler": 11}}}}
 	want := `
 bind_bound{bind="1",smsc="mtn"} 1
 bind_bound{bind="2",smsc="mtn"} 0
 bind_bound{bind="3",smsc="mtn"} 1
+bind_credentials_refused{bind="1",smsc="mtn"} 0
+bind_credentials_refused{bind="2",smsc="mtn"} 1
+bind_credentials_refused{bind="3",smsc="mtn"} 0
 bind_last_pdu_age_seconds{bind="1",smsc="mtn"} 2
 bind_queue_used{bind="1",smsc="mtn"} 4
 bind_queue_used{bind="2",smsc="mtn"} 0
@@ -65,13 +68,9 @@ link_admin{admin="down",smsc="mtn"} 0
 link_admin{admin="draining",smsc="mtn"} 1
 link_admin{admin="up",smsc="mtn"} 0
 link_admissions_refused_total{smsc="mtn",why="draining"} 0
-link_admissions_refused_total{smsc="mtn",why="handler"} 0
 link_admissions_refused_total{smsc="mtn",why="queue"} 10
 link_bind_refused_total{smsc="mtn",status="0x0e"} 2
 link_bound{smsc="mtn"} 1
-link_credentials_refused{bind="1",smsc="mtn"} 0
-link_credentials_refused{bind="2",smsc="mtn"} 1
-link_credentials_refused{bind="3",smsc="mtn"} 0
 link_events_total{op="begin",smsc="mtn"} 9
 link_last_pdu_age_seconds{smsc="mtn"} 2
 link_malformed_total{kind="short",smsc="mtn"} 3
@@ -82,6 +81,7 @@ link_queue_used{smsc="mtn"} 4
 link_receipts_total{smsc="mtn"} 7
 link_reconnects_total{smsc="mtn"} 8
 link_submit_refused_total{smsc="mtn",status="0x58"} 1
+link_submit_refused_total{smsc="mtn",status="other"} 12
 link_submit_retried_total{smsc="mtn"} 4
 link_submit_unanswered_total{smsc="mtn"} 6
 link_submit_withdrawn_total{smsc="mtn"} 5

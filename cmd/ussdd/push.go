@@ -42,7 +42,10 @@ func (d *daemon) begin(ctx context.Context, p control.PushRequest) (session.Push
 		}})
 }
 
-// pushed says what became of a push, as the label of a metric and to the operator;
+// pushResults are what can become of a push, as the label of its metric.
+var pushResults = []string{"accepted", "refused", "unanswered", "busy", "overload", "no_service", "unsupported", "unsent", "failed"}
+
+// pushed says what became of a push, as one of pushResults and to the operator;
 // the problem is nil if the SMSC has accepted it.
 func pushed(p control.PushRequest, err error) (result string, problem *control.Problem) {
 	if err == nil {

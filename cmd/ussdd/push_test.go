@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestPushed(t *testing.T) {
 		{errors.New("a defect"), "failed", 500, "a defect"},
 	} {
 		result, problem := pushed(p, test.err)
-		if result != test.result {
+		if result != test.result || !slices.Contains(pushResults, result) {
 			t.Errorf("%v: %s, want %s", test.err, result, test.result)
 		}
 		if test.status == 0 {

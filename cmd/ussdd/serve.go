@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/menus"
 	"ussdd/session"
 	"ussdd/smpp"
 	"ussdd/store"
@@ -171,12 +172,10 @@ func (d *daemon) wire() error {
 		Owner: ownerName(store.NewID()), Lease: d.cfg.Lease, VendTimeout: d.cfg.VendTimeout, MaxInFlight: d.cfg.MaxPurchases,
 		NewID: store.NewID, Log: d.log, Boundary: boundary(),
 	}, ledger{d.db}, purchase.Sets(func() *vendors.Set { return d.data.Load().vendors }))
-	d.engine = session.New(session.Config{
-		Budget: d.cfg.StepBudget, Idle: d.cfg.SessionIdle, MaxLength: d.cfg.SessionMax,
-		MaxSessions: d.cfg.MaxSessions, MaxEffects: d.cfg.MaxActions, NoStepLog: !d.cfg.StepLog,
-		NewID: store.NewID, Observe: d.metrics.observe, Log: d.log,
-	}, d.services, counter{d.desk, &d.data, d.log}, wallets{d.db, &d.data}, sessions{d.db})
-	links, bad := newLinks(d.cfg.smscs, d, d.log)
+	engine := d.cfg.engine()
+	engine.NewID, engine.Observe, engine.Log = store.NewID, d.metrics.observe, d.log
+	d.engine = session.New(engine, d.services, counter{d.desk, &d.data, d.log}, wallets{d.db, &d.data}, sessions{d.db})
+	links, bad := newLinks(d.cfg.smscs, d.handler, d.log)
 	if len(bad) > 0 {
 		return bad
 	}
@@ -197,25 +196,37 @@ var kinds = map[smpp.Op]session.Kind{
 	smpp.Begin: session.Begin, smpp.Input: session.Input, smpp.Release: session.Release, smpp.Refused: session.Refused, smpp.Opened: session.Opened,
 }
 
-var _ smpp.Admitter = (*daemon)(nil)
+// handler takes what happens on one link to the session engine. medium is that of
+// all events of the link: to make it an interface for each would allocate each time.
+type handler struct {
+	d      *daemon
+	medium menus.Medium
+}
 
-// HandleUSSD takes what happened on a link to the session engine.
-func (d *daemon) HandleUSSD(ev *smpp.Event) {
+var _ smpp.Admitter = handler{}
+
+func (d *daemon) handler(s smscConfig) smpp.Handler { return handler{d, s.text()} }
+
+// HandleUSSD implements smpp.Handler.
+func (h handler) HandleUSSD(ev *smpp.Event) { h.d.engine.Handle(h.event(ev)) }
+
+// AdmitUSSD says whether there is room for a dialogue that begins.
+func (h handler) AdmitUSSD(ev *smpp.Event) bool { return h.d.engine.Admit(key(ev.Dialogue)) }
+
+// event is what happened, as the session engine has it.
+func (h handler) event(ev *smpp.Event) session.Event {
 	e := session.Event{
 		Kind: kinds[ev.Op],
 		Key:  key(ev.Dialogue),
-		Code: ev.Code, Text: ev.Text, Medium: ev.Medium(), Replier: ev, Err: ev.Err,
+		Code: ev.Code, Text: ev.Text, Medium: h.medium, Replier: ev, Err: ev.Err,
 		Counter: ev.Counter, HasCounter: ev.HasCounter, Early: ev.Early,
 		Gone: ev.Op == smpp.Refused && over(ev.Err),
 	}
 	if ev.Dialogue.MSISDN == "" {
 		e.Identify = ev.Identify
 	}
-	d.engine.Handle(e)
+	return e
 }
-
-// AdmitUSSD says whether there is room for a dialogue that begins.
-func (d *daemon) AdmitUSSD(ev *smpp.Event) bool { return d.engine.Admit(key(ev.Dialogue)) }
 
 func key(d smpp.Dialogue) session.Key {
 	return session.Key{SMSC: d.SMSC, MSISDN: d.MSISDN, ID: d.ID}

@@ -16,6 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/menus"
+	"ussdd/session"
+	"ussdd/smpp"
 	"ussdd/smpp/smpptest"
 )
 
@@ -84,7 +87,8 @@ func TestServe(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	metrics := get(t, "http://"+strings.TrimSpace(admin)+"/metrics")
-	for _, want := range []string{`ussdd_link_bound{smsc="mtn"} 0`, `ussdd_link_admin{admin="up",smsc="mtn"} 1`, "ussdd_traces 0", `ussdd_reloads_total{result="refused"} 0`} {
+	for _, want := range []string{`ussdd_link_bound{smsc="mtn"} 0`, `ussdd_link_admin{admin="up",smsc="mtn"} 1`, "ussdd_traces 0", `ussdd_reloads_total{result="refused"} 0`,
+		`ussdd_pushes_total{result="accepted",smsc="mtn"} 0`, `ussdd_pushes_total{result="failed",smsc="mtn"} 0`, "ussdd_session_slow_writes_total 0"} {
 		if !strings.Contains(metrics, "\n"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, metrics)
 		}
@@ -169,7 +173,7 @@ func TestServeLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("bound", "draining")
-	if other, err := sim.Handset("2348031234568").Dial(t.Context(), "*999#"); err != nil || !other.End || other.Text != busyText {
+	if other, err := sim.Handset("2348031234568").Dial(t.Context(), "*999#"); err != nil || !other.End || other.Text != session.BusyText {
 		t.Errorf("a dialogue on a drained link: %v, %+v", err, other)
 	}
 	if screen, err = phone.Answer(t.Context(), "2"); err != nil || !strings.Contains(screen.Text, "Wallet Balance") {
@@ -191,6 +195,20 @@ func TestServeLinks(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Error(err)
+	}
+}
+
+// What a link hands on costs nothing on the way to the sessions.
+func TestEventAllocates(t *testing.T) {
+	s := smscConfig{profile: &smpp.Profile{Text: smpp.Text{Alphabet: smpp.GSM, Max: 160}}, MaxText: 120}
+	h := new(daemon).handler(s).(handler)
+	ev := &smpp.Event{Op: smpp.Input, Dialogue: smpp.Dialogue{SMSC: "mtn", MSISDN: "2348031234567", ID: "1"}, Text: "1"}
+	var got session.Event
+	if n := testing.AllocsPerRun(100, func() { got = h.event(ev) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if got.Medium != menus.Medium(smpp.Text{Alphabet: smpp.GSM, Max: 120}) || got.Kind != session.Input || got.Key.ID != "1" {
+		t.Errorf("%+v", got)
 	}
 }
 

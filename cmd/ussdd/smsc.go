@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"ussdd/session"
 	"ussdd/smpp"
 )
 
@@ -30,7 +31,7 @@ type smscConfig struct {
 	PasswordFile string   `envconfig:"PASSWORD_FILE" desc:"file with the password: one line for all accounts, or one line for each; unset: $CREDENTIALS_DIRECTORY/smsc-<name>-password if there is one"`
 	SystemType   string   `envconfig:"SYSTEM_TYPE" desc:"system_type of the bind, at most 12 octets"`
 	Mode         string   `default:"trx" desc:"trx binds transceivers; tx+rx binds pairs of a transmitter and a receiver"`
-	Binds        int      `default:"1" desc:"transceivers, or pairs, of each account; more than 1 only if the SMSC allows that"`
+	Binds        int      `default:"1" desc:"transceivers, or pairs, of each account, at most 100; more than 1 only if the SMSC allows that"`
 
 	TLS           bool   `default:"false" desc:"true: speak TLS, which SMSCs have on a port of its own"`
 	TLSCA         string `envconfig:"TLS_CA" desc:"PEM file of the authorities that the SMSC's certificate may come from; unset: the system's"`
@@ -42,8 +43,8 @@ type smscConfig struct {
 	ProfileSet string `envconfig:"PROFILE_SET" desc:"single settings of the profile to change, as knob=value;knob=value; ussdd check lists them all"`
 	MaxText    int    `envconfig:"MAX_TEXT" default:"0" desc:"units in one screen: septets of GSM, octets of Latin-1 and ASCII, UTF-16 units of UCS-2; 0: the profile's"`
 
-	Window int     `default:"0" desc:"submit_sm of one bind that may wait for their response at once; 0: 256, or 65536 if by the profile the SMSC responds only after the subscriber answered"`
-	Queue  int     `default:"32768" desc:"replies of one bind that may wait for the window, the rate, a retry or a new connection; further ones are refused"`
+	Window int     `default:"0" desc:"submit_sm of one bind that may wait for their response at once, at most 1048576; 0: 256, or 65536 if by the profile the SMSC responds only after the subscriber answered"`
+	Queue  int     `default:"32768" desc:"replies of one bind that may wait for the window, the rate, a retry or a new connection, at most 1048576; further ones are refused"`
 	Rate   float64 `default:"0" desc:"submit_sm per second of one bind; 0: no limit"`
 
 	ConnectTimeout  time.Duration `envconfig:"CONNECT_TIMEOUT" default:"10s" desc:"for the TCP connection, with TLS included"`
@@ -51,7 +52,7 @@ type smscConfig struct {
 	EnquireLink     time.Duration `envconfig:"ENQUIRE_LINK" default:"30s" desc:"silence of the SMSC after which an enquire_link is sent"`
 	EnquireTimeout  time.Duration `envconfig:"ENQUIRE_TIMEOUT" default:"10s" desc:"for any PDU after an enquire_link; after two misses the connection is closed"`
 	ReadTimeout     time.Duration `envconfig:"READ_TIMEOUT" default:"30s" desc:"from a PDU's first octet to its last"`
-	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"0s" desc:"for the submit_sm_resp; 0s: 10s, or 10s more than USSDD_SESSION_IDLE if by the profile the SMSC responds only after the subscriber answered"`
+	ResponseTimeout time.Duration `envconfig:"RESPONSE_TIMEOUT" default:"0s" desc:"for the submit_sm_resp, at least 1s, and at least USSDD_SESSION_IDLE if by the profile the SMSC responds only after the subscriber answered; 0s: 10s, or in that case 10s more than USSDD_SESSION_IDLE"`
 	WriteTimeout    time.Duration `envconfig:"WRITE_TIMEOUT" default:"10s" desc:"for a write that the SMSC does not take"`
 	UnbindTimeout   time.Duration `envconfig:"UNBIND_TIMEOUT" default:"5s" desc:"for the unbind_resp, but never more than an eighth of USSDD_DRAIN_TIMEOUT"`
 	ReconnectMin    time.Duration `envconfig:"RECONNECT_MIN" default:"1s" desc:"first wait before connecting again; it doubles, with jitter"`
@@ -70,7 +71,7 @@ func loadSMSC(name string, now time.Time, bad *problems) smscConfig {
 	s.loadTLS(p, now, &own)
 	s.loadProfile(p, &own)
 	if len(own) == 0 {
-		_, own = newLinks([]smscConfig{s}, smpp.HandlerFunc(func(*smpp.Event) {}), nil)
+		_, own = newLinks([]smscConfig{s}, noHandler, nil)
 	}
 	*bad = append(*bad, own...)
 	return s
@@ -78,6 +79,10 @@ func loadSMSC(name string, now time.Time, bad *problems) smscConfig {
 
 // maxShortMessage is what fits into a PDU's short_message (SMPP 3.4 §5.2.22).
 const maxShortMessage = 254
+
+// minResponse is what any SMSC needs for a response: one that is not waited for
+// counts as lost, and its reply as one that the subscriber may never have seen.
+const minResponse = time.Second
 
 // check names the variables that a link could not work with.
 func (s *smscConfig) check(p string, bad *problems) {
@@ -115,15 +120,14 @@ func (s *smscConfig) check(p string, bad *problems) {
 	if s.MaxText < 0 || s.MaxText > maxShortMessage {
 		bad.add("%s_MAX_TEXT: %d is outside 0 to %d", p, s.MaxText, maxShortMessage)
 	}
-	if s.Window < 0 {
-		bad.add("%s_WINDOW: %d is negative", p, s.Window)
-	}
 	if !(s.Rate >= 0 && s.Rate <= math.MaxFloat64) { // NaN is neither
 		bad.add("%s_RATE: %v is no rate", p, s.Rate)
 	}
-	for name, n := range map[string]int{"BINDS": s.Binds, "QUEUE": s.Queue} {
-		if n <= 0 && !bad.about(p+"_"+name) {
-			bad.add("%s_%s: %d is not positive", p, name, n)
+	for name, is := range map[string]struct{ n, min, max int }{
+		"BINDS": {s.Binds, 1, smpp.MaxBinds}, "WINDOW": {s.Window, 0, smpp.MaxWindow}, "QUEUE": {s.Queue, 1, smpp.MaxQueue},
+	} {
+		if (is.n < is.min || is.n > is.max) && !bad.about(p+"_"+name) {
+			bad.add("%s_%s: %d is outside %d to %d", p, name, is.n, is.min, is.max)
 		}
 	}
 	for name, d := range map[string]time.Duration{"CONNECT_TIMEOUT": s.ConnectTimeout, "BIND_TIMEOUT": s.BindTimeout,
@@ -133,8 +137,8 @@ func (s *smscConfig) check(p string, bad *problems) {
 			bad.add("%s_%s: %v is not a positive duration", p, name, d)
 		}
 	}
-	if s.ResponseTimeout < 0 {
-		bad.add("%s_RESPONSE_TIMEOUT: %v is negative", p, s.ResponseTimeout)
+	if s.ResponseTimeout != 0 && s.ResponseTimeout < minResponse {
+		bad.add("%s_RESPONSE_TIMEOUT: %v is shorter than %v", p, s.ResponseTimeout, minResponse)
 	}
 	if s.ReconnectMax > 0 && s.ReconnectMin > s.ReconnectMax {
 		bad.add("%s_RECONNECT_MIN: %v is longer than %s_RECONNECT_MAX, %v", p, s.ReconnectMin, p, s.ReconnectMax)
@@ -273,7 +277,7 @@ func (s smscConfig) text() smpp.Text {
 func (s smscConfig) link() smpp.Config {
 	return smpp.Config{
 		Name: s.name, Addrs: s.Addr, Accounts: s.accounts, SystemType: s.SystemType, Mode: modes[s.Mode], Binds: s.Binds, TLS: s.tls,
-		Profile: s.profile, MaxText: s.MaxText, Busy: busyText, Window: s.Window, Queue: s.Queue, Rate: s.Rate,
+		Profile: s.profile, MaxText: s.MaxText, Busy: session.BusyText, Window: s.Window, Queue: s.Queue, Rate: s.Rate,
 		ConnectTimeout: s.ConnectTimeout, BindTimeout: s.BindTimeout, EnquireLink: s.EnquireLink, EnquireTimeout: s.EnquireTimeout,
 		ReadTimeout: s.ReadTimeout, ResponseTimeout: s.ResponseTimeout, WriteTimeout: s.WriteTimeout,
 		UnbindTimeout: s.UnbindTimeout, ReconnectMin: s.ReconnectMin, ReconnectMax: s.ReconnectMax,

@@ -97,6 +97,8 @@ func TestGoals(t *testing.T) {
 		{Load: w[1].name, ESME: onSQLite, LoadReport: smpptest.LoadReport{StepsPerSecond: 100}, CPU: 8},
 		{Load: w[1].name, ESME: onMariaDB, LoadReport: smpptest.LoadReport{StepsPerSecond: 100}, CPU: 7, Dropped: 1},
 		{Load: w[1].name, ESME: bareESME, LoadReport: smpptest.LoadReport{StepsPerSecond: 301}},
+		{Load: w[1].name, ESME: onMariaDBLog, LoadReport: smpptest.LoadReport{StepsPerSecond: 49.5, Rate: 50}, Paced: true, Pending: 50},
+		{Load: w[2].name, ESME: onMariaDBLog, LoadReport: smpptest.LoadReport{StepsPerSecond: 50, Rate: 50}, Paced: true, Pending: 51},
 		{Load: w[3].name, ESME: onSQLite, LoadReport: smpptest.LoadReport{StepsPerSecond: 95}},
 		{Load: w[4].name, ESME: onSQLite, LoadReport: smpptest.LoadReport{Rate: 5000, P99: 10, Behind: 60_000}},
 		{Load: w[5].name, ESME: onMariaDB, Failed: "no room"},
@@ -107,12 +109,14 @@ func TestGoals(t *testing.T) {
 		sound, reached bool
 	}
 	want := map[string]verdict{
-		"64 dialogues: steps/s, times the bare ESME's on " + onSQLite:           {onSQLite, true, false},
-		"64 dialogues: CPU µs per step on " + onSQLite:                          {onSQLite, true, true},
-		"64 dialogues: steps/s, times the bare ESME's on " + onMariaDB:          {onMariaDB, false, false},
-		"64 dialogues: CPU µs per step on " + onMariaDB:                         {onMariaDB, false, false},
-		"20,000 dialogues: steps/s, times those at 64 dialogues on " + onSQLite: {onSQLite, true, true},
-		w[4].name + ": p99 µs on " + onSQLite:                                   {onSQLite, false, false},
+		"64 dialogues: steps/s, times the bare ESME's on " + onSQLite:                           {onSQLite, true, false},
+		"64 dialogues: CPU µs per step on " + onSQLite:                                          {onSQLite, true, true},
+		"64 dialogues: steps/s, times the bare ESME's on " + onMariaDB:                          {onMariaDB, false, false},
+		"64 dialogues: CPU µs per step on " + onMariaDB:                                         {onMariaDB, false, false},
+		"20,000 dialogues: steps/s, times those at 64 dialogues on " + onSQLite:                 {onSQLite, true, true},
+		"64 dialogues: steps/s, times half of those without the step log on " + onMariaDBLog:    {onMariaDBLog, true, true},
+		"1,000 dialogues: steps/s, times half of those without the step log on " + onMariaDBLog: {onMariaDBLog, true, false},
+		w[4].name + ": p99 µs on " + onSQLite:                                                   {onSQLite, false, false},
 	}
 	for _, g := range r.Goals {
 		name := g.Goal + " on " + g.ESME
@@ -128,10 +132,44 @@ func TestGoals(t *testing.T) {
 		t.Errorf("failed: %v", err)
 	}
 	text := r.String()
-	for _, part := range []string{"0.33", "failed: no room", "NOT reached: errors, dropped writes, or a late load source", "1 writes dropped", "load source 60 ms late"} {
+	for _, part := range []string{"0.33", "failed: no room", "NOT reached: errors, dropped writes, or a late load source", "1 writes dropped", "load source 60 ms late",
+		"offered 50 steps/s, half of those without the step log\n", "without the step log; 51 of them not written in the end\n"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in\n%s", part, text)
 		}
+	}
+}
+
+// The rate with the step log is half of the median without, under the same load.
+func TestHalf(t *testing.T) {
+	at := func(load, esme string, rate float64) result {
+		return result{Load: load, ESME: esme, LoadReport: smpptest.LoadReport{StepsPerSecond: rate}}
+	}
+	results := []result{at("a", onMariaDB, 10), at("a", onMariaDB, 40), at("a", onMariaDB, 20), at("a", onSQLite, 90), at("b", onMariaDB, 70),
+		{Load: "c", ESME: onMariaDB, Failed: "no room"}}
+	for load, want := range map[string]float64{"a": 10, "b": 35, "c": 0, "d": 0} {
+		if got := half(results, load); got != want {
+			t.Errorf("%s: %v, want %v", load, got, want)
+		}
+	}
+	closed := 0
+	for _, w := range workloads() {
+		if w.closed() {
+			closed++
+		}
+	}
+	if closed != 4 {
+		t.Errorf("%d closed loops", closed)
+	}
+}
+
+func TestWriting(t *testing.T) {
+	const all = "# HELP x\nussdd_session_writes_pending 7\nussdd_session_writes_dropped_total 1e+06\nussdd_session_records_dropped_total 0\n"
+	if got, err := writing(all); err != nil || got["ussdd_session_writes_pending"] != 7 || got["ussdd_session_writes_dropped_total"] != 1e6 {
+		t.Errorf("%v, %v", err, got)
+	}
+	if _, err := writing(strings.Replace(all, "pending", "waiting", 1)); err == nil {
+		t.Error("a metric is missing")
 	}
 }
 

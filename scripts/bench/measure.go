@@ -70,11 +70,16 @@ func workloads() []workload {
 		})
 }
 
+// closed says whether every screen is answered at once, as fast as it comes.
+func (w workload) closed() bool { return w.config.Rate == 0 && w.config.Think == 0 }
+
 // result is one ESME under one load.
 type result struct {
 	Load string `json:"load"`
 	ESME string `json:"esme"`
 	smpptest.LoadReport
+	Paced       bool    `json:"paced,omitempty"`             // Rate is half of what the load has reached without the step log
+	Pending     int     `json:"writes_pending"`              // steps that ussdd had not yet written to its store at the end
 	Repetitions int     `json:"repetitions"`                 // of which this is the median
 	Errs        int     `json:"errors"`                      // of all repetitions
 	Dropped     int     `json:"writes_dropped"`              // steps and sessions of all repetitions that ussdd could not write to its store
@@ -217,6 +222,13 @@ func (b *bench) one(ctx context.Context, w workload, esme string) (r result, err
 	}
 	defer os.RemoveAll(dir)
 	cfg := w.config
+	if esme == onMariaDBLog && w.closed() {
+		// As fast as it goes, the steps would be far more than any database takes.
+		if cfg.Rate = half(b.results, w.name); cfg.Rate == 0 {
+			return r, fmt.Errorf("paced by half the rate of %s, which there is none of", onMariaDB)
+		}
+		r.Paced = true
+	}
 	cfg.Account = smpptest.Account{SystemID: stack.SystemID, Password: stack.Password}
 	cfg.Walk = smpptest.AirtimeWalk()
 	var p *process
@@ -272,9 +284,24 @@ func (b *bench) one(ctx context.Context, w workload, esme string) (r result, err
 		r.LoadCPU = float64(readings[1].loadCPU-readings[0].loadCPU) / each
 	}
 	if strings.HasPrefix(esme, "ussdd") {
-		r.Dropped, err = p.dropped(ctx)
+		metrics, err := p.metrics(ctx)
+		if err != nil {
+			return r, err
+		}
+		r.Dropped = int(metrics["ussdd_session_writes_dropped_total"] + metrics["ussdd_session_records_dropped_total"])
+		r.Pending = int(metrics["ussdd_session_writes_pending"])
 	}
-	return r, err
+	return r, nil
+}
+
+// half is half of the rate that a load has reached without the step log, 0 if it
+// was not measured.
+func half(results []result, load string) float64 {
+	r := report{Results: medians(results)}
+	if behind := r.get(load, onMariaDB); behind != nil {
+		return behind.StepsPerSecond / 2
+	}
+	return 0
 }
 
 // reading is what a process has used at one moment.
@@ -341,11 +368,12 @@ func (b *bench) newDatabase(ctx context.Context) (string, error) {
 	return "mysql:" + b.mysqlDSN + name, nil
 }
 
-// dropped asks a ussdd what it could not write.
-func (p *process) dropped(ctx context.Context) (int, error) {
+// metrics asks a ussdd how the writing of its sessions stands. All of them are
+// there.
+func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	log, err := os.ReadFile(p.log)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var said struct{ Msg, Addr string }
 	for line := range bytes.Lines(log) {
@@ -355,31 +383,36 @@ func (p *process) dropped(ctx context.Context) (int, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+said.Addr+"/metrics", nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	dropped, found := 0.0, false
-	for line := range strings.Lines(string(text)) {
+	return writing(string(text))
+}
+
+// writing reads what ussdd's metrics say about the writing of sessions.
+func writing(text string) (map[string]float64, error) {
+	found := make(map[string]float64)
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if name != "ussdd_session_writes_dropped_total" && name != "ussdd_session_records_dropped_total" {
-			continue
+		switch name {
+		case "ussdd_session_writes_dropped_total", "ussdd_session_records_dropped_total", "ussdd_session_writes_pending":
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			found[name] = n
 		}
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
-		}
-		dropped, found = dropped+n, true
 	}
-	if !found {
-		return 0, errors.New("ussdd has no metric of dropped writes")
+	if len(found) != 3 {
+		return nil, fmt.Errorf("of ussdd's metrics of session writes there are only %v", found)
 	}
-	return int(dropped), nil
+	return found, nil
 }

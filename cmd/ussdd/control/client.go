@@ -19,21 +19,25 @@ import (
 
 // Client talks to a daemon's control socket. Safe for concurrent use.
 type Client struct {
-	path string
-	http http.Client
+	path     string
+	patience time.Duration // with an answer that does not wait for an SMSC
+	http     http.Client
 }
 
 // NewClient makes a client of the socket at path; nothing is opened yet.
 func NewClient(path string) *Client {
-	c := &Client{path: path}
+	c := &Client{path: path, patience: answerTimeout}
 	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", path)
 	}}
 	return c
 }
 
-// dialTimeout is how long a daemon may be busy with others.
-const dialTimeout = 5 * time.Second
+// How long a daemon may take. Everything but a trace ends.
+const (
+	dialTimeout   = 5 * time.Second  // busy with others
+	answerTimeout = 10 * time.Second // dialling included; a push takes pushTimeout longer
+)
 
 // Close gives up the connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -41,26 +45,26 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Links lists the links in the order of the daemon's configuration.
 func (c *Client) Links(ctx context.Context) ([]LinkStatus, error) {
 	var links []LinkStatus
-	return links, c.call(ctx, http.MethodGet, "/links", nil, &links)
+	return links, c.call(ctx, c.patience, http.MethodGet, "/links", nil, &links)
 }
 
 // Link shows one link.
 func (c *Client) Link(ctx context.Context, name string) (LinkStatus, error) {
 	var link LinkStatus
-	return link, c.call(ctx, http.MethodGet, "/links/"+url.PathEscape(name), nil, &link)
+	return link, c.call(ctx, c.patience, http.MethodGet, "/links/"+url.PathEscape(name), nil, &link)
 }
 
 // SetAdmin asks for what is wanted of a link, up, down or drain, and does not wait
 // until it is so.
 func (c *Client) SetAdmin(ctx context.Context, name, action string) (LinkStatus, error) {
 	var link LinkStatus
-	return link, c.call(ctx, http.MethodPost, "/links/"+url.PathEscape(name)+"/"+action, nil, &link)
+	return link, c.call(ctx, c.patience, http.MethodPost, "/links/"+url.PathEscape(name)+"/"+action, nil, &link)
 }
 
 // Push waits until the SMSC has accepted or refused what is pushed.
 func (c *Client) Push(ctx context.Context, p PushRequest) (PushResult, error) {
 	var result PushResult
-	return result, c.call(ctx, http.MethodPost, "/push", p, &result)
+	return result, c.call(ctx, c.patience+pushTimeout, http.MethodPost, "/push", p, &result)
 }
 
 // Trace calls each for one PDU of a link after another, until each or ctx or the
@@ -100,14 +104,18 @@ func (c *Client) Trace(ctx context.Context, name string, opt TraceOptions, each 
 	}
 }
 
-// call makes one request and reads its answer.
-func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+// call makes one request and reads its answer, which must come within limit.
+func (c *Client) call(ctx context.Context, limit time.Duration, method, path string, body, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(answer); errors.Is(err, context.DeadlineExceeded) {
+		return c.explained(err)
+	} else if err != nil {
 		return fmt.Errorf("answer of %s: %w", c.path, err)
 	}
 	return nil
@@ -153,6 +161,8 @@ func (c *Client) explained(err error) error {
 		return fmt.Errorf("no ussdd listens at %s: is it running, and is USSDD_CONTROL the same for both?", c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s may be opened by the user and the group of ussdd only", c.path)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the ussdd at %s does not answer in time; its log may say why", c.path)
 	}
 	// net/http's error names a URL that means nothing here.
 	if inner := (*url.Error)(nil); errors.As(err, &inner) {

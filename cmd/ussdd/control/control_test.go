@@ -16,6 +16,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +184,38 @@ func TestListen(t *testing.T) {
 	ln.Close()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+// Whoever may open the directory can neither hold a start nor prevent it; a start
+// at the same time is told of, not waited for.
+func TestListenLock(t *testing.T) {
+	path := socket(t)
+	hold := func(name string, flags int) *os.File {
+		t.Helper()
+		file, err := os.OpenFile(name, flags, 0o600)
+		if err == nil {
+			err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	defer hold(filepath.Dir(path), os.O_RDONLY).Close()
+	if err := listen(path); err != nil {
+		t.Errorf("with the directory locked: %v", err)
+	}
+	if st, err := os.Stat(path + ".lock"); err != nil || st.Mode() != 0o600 {
+		t.Errorf("the lock: %v, %v", st.Mode(), err)
+	}
+	starting := hold(path+".lock", os.O_RDWR)
+	if err := listen(path); err == nil || err.Error() != path+": another ussdd is just starting there" {
+		t.Errorf("while another one starts: %v", err)
+	}
+	starting.Close()
+	if err := listen(path); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 
@@ -534,6 +567,45 @@ func TestNobodyListens(t *testing.T) {
 	ln.Close()
 	if _, err := c.Links(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("a dead one's socket: %v", err)
+	}
+}
+
+// A daemon that is stuck takes connections, and answers nothing or half of it.
+func TestStuckDaemon(t *testing.T) {
+	for name, said := range map[string]string{
+		"nothing":        "",
+		"half an answer": "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n[",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := control.Listen(socket(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var serving sync.WaitGroup
+			defer serving.Wait()
+			defer ln.Close()
+			serving.Go(func() {
+				for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
+					defer conn.Close()
+					io.WriteString(conn, said)
+				}
+			})
+			c := control.NewClient(ln.Addr().String())
+			defer c.Close()
+			c.Impatient(50 * time.Millisecond)
+			want := "the ussdd at " + ln.Addr().String() + " does not answer in time"
+			if _, err := c.Links(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("links: %v", err)
+			}
+			if _, err := c.SetAdmin(t.Context(), "mtn", "up"); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("link up: %v", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if _, err := c.Push(ctx, control.PushRequest{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("push: %v", err)
+			}
+		})
 	}
 }
 

@@ -50,21 +50,27 @@ func CheckPath(path string) error {
 
 // Listen makes the socket, for the process's user and group alone. What a dead
 // process has left at path is replaced; a live one is an error. Closing the
-// listener removes the socket.
+// listener removes the socket, but not the lock beside it, path with ".lock".
+// It waits for nobody.
 //
 // It sets the process's umask for a moment: call it before much else runs.
 func Listen(path string) (*net.UnixListener, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	// Two processes that start at once must not each remove the other's socket.
-	dir, err := os.Open(filepath.Dir(path))
+	// Two processes that start at once must not each remove the other's socket. The
+	// lock is on a file that only the process's user can open, so that nobody else
+	// can keep the daemon from starting. It stays behind: to remove it would be the
+	// same race again.
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s: another ussdd is just starting there", path)
+	} else if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err

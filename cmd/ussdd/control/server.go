@@ -265,7 +265,11 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	}
 	traced, stop := l.Trace(opt)
 	defer stop()
-	s.audit(r, "trace begins", "smsc", r.PathValue("name"), "msisdn", mask(opt.MSISDN), "inputs", opt.Inputs)
+	whose := "all"
+	if opt.MSISDN != "" {
+		whose = smpp.Mask(opt.MSISDN)
+	}
+	s.audit(r, "trace begins", "smsc", r.PathValue("name"), "msisdn", whose, "inputs", opt.Inputs)
 	defer s.audit(r, "trace ends", "smsc", r.PathValue("name"))
 
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -325,7 +329,7 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), pushTimeout)
 	defer cancel()
 	result, err := s.cfg.Push(ctx, p)
-	attrs := []any{"smsc", p.SMSC, "msisdn", mask(p.MSISDN), "service", p.Service, "tells", p.Text != ""}
+	attrs := []any{"smsc", p.SMSC, "msisdn", smpp.Mask(p.MSISDN), "service", p.Service, "tells", p.Text != ""}
 	if err != nil {
 		s.audit(r, "push failed", append(attrs, "err", err)...)
 		s.refuse(w, r, err)
@@ -376,15 +380,4 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, v any) {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		s.cfg.Log.Debug("control socket: answer not taken", "path", r.URL.Path, "err", err)
 	}
-}
-
-// mask hides the middle of a number for a log.
-func mask(msisdn string) string {
-	switch {
-	case msisdn == "":
-		return ""
-	case len(msisdn) <= 10:
-		return "***"
-	}
-	return msisdn[:6] + "***" + msisdn[len(msisdn)-4:]
 }

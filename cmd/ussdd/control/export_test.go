@@ -1,0 +1,6 @@
+package control
+
+import "time"
+
+// Impatient makes a client give up so soon.
+func (c *Client) Impatient(patience time.Duration) { c.patience = patience }
