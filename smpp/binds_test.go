@@ -131,6 +131,22 @@ func TestPair(t *testing.T) {
 		}
 		r.acceptAll(2)
 	})
+	inBubble(t, "does not hammer an address that cannot be dialled", func(t *testing.T) {
+		var dials atomic.Int32
+		start(t, func(c *smpp.Config) {
+			pair(c)
+			c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if dials.Add(1) > 1000 {
+					<-ctx.Done() // lets time pass, so that the test ends
+				}
+				return nil, errors.New("network is unreachable")
+			}
+		})
+		wait(time.Hour)
+		if n := dials.Load(); n < 100 || n > 300 { // both every 30 to 60 s
+			t.Errorf("%d dials in an hour", n)
+		}
+	})
 }
 
 func TestManyBinds(t *testing.T) {
