@@ -72,7 +72,7 @@ func newBind(l *Link, name string, r role, a Account) *bind {
 		link: l, name: name, role: r, account: a,
 		nudge: make(chan struct{}, 1),
 		since: time.Now(),
-		pace:  newPace(l.cfg.Window, l.cfg.Rate),
+		pace:  newPace(&l.cfg),
 	}
 }
 

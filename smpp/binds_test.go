@@ -647,6 +647,35 @@ func TestSlowsDown(t *testing.T) {
 			t.Errorf("status %+v", b)
 		}
 	})
+	inBubble(t, "a window that grows again lets go on", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Window, c.ResponseTimeout = 8, time.Hour })
+		s := r.bound()
+		e := r.begin(s)
+		for i := range 5 {
+			r.mustReply(e, fmt.Sprint(i), time.Minute)
+			s.expectSubmit(fmt.Sprint(i))
+		}
+		r.mustReply(e, "too much", 100*time.Millisecond)
+		s.answer(s.expectSubmit("too much"), 0x58)
+		r.refused()
+		began := time.Now()
+		r.mustReply(e, "next", time.Minute) // five are in flight, and the window is four
+		s.expectSubmit("next")
+		if d := time.Since(began); d != 2*time.Second {
+			t.Errorf("sent after %s", d)
+		}
+	})
+	inBubble(t, "the window stays while subscribers think", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { afterUser(c); c.Window, c.Rate = 8, 100 })
+		s := r.bound()
+		e := r.begin(s)
+		r.mustReply(e, "too much", 100*time.Millisecond)
+		s.answer(s.expectSubmit("too much"), 0x58)
+		r.refused()
+		if b := r.link.Status().Binds[0]; b.Window != 8 || b.Rate != 50 {
+			t.Errorf("status %+v", b)
+		}
+	})
 	for state, want := range map[string]int{"\x00": 64, "\x4f": 64, "\x50": 64, "\x5a": 32, "\x63": 32} {
 		inBubble(t, fmt.Sprintf("congestion_state %d", state[0]), func(t *testing.T) {
 			r := start(t, func(c *smpp.Config) { c.Window = 64 })

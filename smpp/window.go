@@ -170,7 +170,13 @@ func (c *conn) fillWindow(out []byte, now time.Time) []byte {
 		if q.len() == 0 {
 			q = &b.pushes
 		}
-		if q.len() == 0 || c.flight.open.len >= b.pace.window {
+		if q.len() == 0 {
+			break
+		}
+		if c.flight.open.len >= b.pace.window {
+			if !b.pace.recovers.IsZero() {
+				c.arm(b.pace.recovers)
+			}
 			break
 		}
 		r := q.first()
