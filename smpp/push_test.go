@@ -43,6 +43,63 @@ func TestPushVendorTLV(t *testing.T) {
 	})
 }
 
+// An SMSC that answers after the subscriber: his answer opens the dialogue, and
+// nothing else does but the SMSC's own.
+func TestPushAfterUser(t *testing.T) {
+	configure := func(c *smpp.Config) {
+		c.Profile = profile(t, "service-type")
+		c.Profile.AfterUser = true
+		if err := c.Profile.Set("push.end", "PE"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(r *rig, s *smsc) smpp.Message {
+		e, err := r.link.Open(testMSISDN, "*123#")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.mustReply(e, "Pay?", time.Minute)
+		return s.expectSubmit("Pay?")
+	}
+	inBubble(t, "answered", func(t *testing.T) {
+		r := start(t, configure)
+		s := r.bound()
+		m := open(r, s)
+		s.write(golden(t, "service-type-input"))
+		s.expect(pdu.DeliverSMRespID)
+		if e := r.event(); e.Op != smpp.Opened || e.Dialogue.MSISDN != testMSISDN {
+			t.Errorf("got %s of %v, want opened", e.Op, e.Dialogue)
+		}
+		e := r.event()
+		if e.Op != smpp.Input {
+			t.Errorf("got %s, want input", e.Op)
+		}
+		s.answer(m, 0)
+		s.alive()
+		r.noEvent()
+		if err := e.Reply("Paid", true, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if m := s.expectSubmit("Paid"); string(m.ServiceType) != "PE" {
+			t.Errorf("ended by %s", m.ServiceType)
+		}
+	})
+	inBubble(t, "another dialogue ends first", func(t *testing.T) {
+		r := start(t, configure)
+		s := r.bound()
+		m := open(r, s)
+		s.write(golden(t, "service-type-abort"))
+		s.expect(pdu.DeliverSMRespID)
+		if e := r.event(); e.Op != smpp.Release {
+			t.Errorf("got %s, want release", e.Op)
+		}
+		s.answer(m, 0)
+		if e := r.event(); e.Op != smpp.Opened {
+			t.Errorf("got %s, want opened", e.Op)
+		}
+	})
+}
+
 // A gateway that names the subscriber in every PDU, and has an operation of its
 // own to end what we began: it gets that one until the subscriber dials.
 func TestPushEnd(t *testing.T) {

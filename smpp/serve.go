@@ -203,7 +203,7 @@ func (c *conn) deliver(frame []byte) {
 	if e == nil {
 		return
 	}
-	l.proved(e.Dialogue)
+	l.proved(e)
 	if e.Op == Input {
 		e.Early = l.early(e.Dialogue)
 	}

@@ -234,21 +234,23 @@ func (l *Link) early(d Dialogue) bool {
 	return l.unproven[d] != nil || l.waits.has(d)
 }
 
-// proved notes that the screen that was last sent to a dialogue has been shown,
+// proved notes that the screen that was last sent to e's dialogue has been shown,
 // because its subscriber answered it or its dialogue is over. The SMSC says so
-// later, or never; the reply takes up no room until then.
-func (l *Link) proved(d Dialogue) {
+// later, or never; the reply takes up no room until then. A reply that begins a
+// dialogue is proved by an answer only: what else comes may be of another
+// dialogue of the same subscriber. The handler is told then that it is open.
+func (l *Link) proved(e *Event) {
 	if !l.profile.AfterUser {
 		return
 	}
 	l.mu.Lock()
-	r := l.unproven[d]
-	if r == nil {
+	r := l.unproven[e.Dialogue]
+	if r == nil || r.event.wire.opening && e.Op != Input {
 		l.mu.Unlock()
 		return
 	}
-	delete(l.unproven, d)
-	c := r.conn
+	delete(l.unproven, e.Dialogue)
+	c, shown := r.conn, &reply{event: r.event, end: r.end}
 	c.flight.open.remove(r)
 	r.event, r.frame = nil, nil
 	c.flight.shown.add(r)
@@ -259,6 +261,11 @@ func (l *Link) proved(d Dialogue) {
 	l.mu.Unlock()
 	if work {
 		c.write()
+	}
+	if shown.event.wire.opening {
+		// The answer stands for the response.
+		l.opened(c, shown, appendHeader(nil, Header{HeaderLen, pdu.SubmitSMRespID, 0, r.sequence}))
+		e.wire.pushed = true
 	}
 }
 
