@@ -100,6 +100,60 @@ func TestPushAfterUser(t *testing.T) {
 	})
 }
 
+// What is to begin a dialogue waits for its turn while its subscriber has
+// another: the end of that one leaves it alone, and a new one takes its place.
+func TestPushOvertaken(t *testing.T) {
+	for name, want := range map[string]error{"service-type-abort": nil, "service-type-begin": smpp.ErrClosed} {
+		inBubble(t, name, func(t *testing.T) {
+			r := start(t, func(c *smpp.Config) { c.Profile, c.Window = profile(t, "service-type"), 1 })
+			s := r.bound()
+			push := func(msisdn, text string) {
+				e, err := r.link.Open(msisdn, "*123#")
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.mustReply(e, text, time.Minute)
+			}
+			push("2348039999999", "is in the way")
+			first := s.expectSubmit("is in the way")
+			push(testMSISDN, "Your bundle ends tonight")
+			s.write(golden(t, name))
+			s.expect(pdu.DeliverSMRespID)
+			if want != nil {
+				if err := r.refused(); err != want {
+					t.Errorf("refused with %v, want %v", err, want)
+				}
+			}
+			if e := r.event(); e.Op != smpp.Begin && e.Op != smpp.Release {
+				t.Errorf("got %s", e.Op)
+			}
+			s.answer(first, 0)
+			if want == nil {
+				s.answer(s.expectSubmit("Your bundle ends tonight"), 0)
+			}
+			s.alive()
+		})
+	}
+	inBubble(t, "by the answer to a begin", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Profile, c.Window = profile(t, "service-type"), 1 })
+		s := r.bound()
+		s.write(golden(t, "service-type-begin"))
+		s.expect(pdu.DeliverSMRespID)
+		e := r.event()
+		r.mustReply(e, "is in the way", time.Minute)
+		first := s.expectSubmit("is in the way")
+		push, err := r.link.Open(testMSISDN, "*123#")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.mustReply(push, "push", time.Minute)
+		r.mustReply(e, "menu", time.Minute)
+		s.answer(first, 0)
+		s.answer(s.expectSubmit("menu"), 0)
+		s.expectSubmit("push") // whether it can be shown is for the SMSC to say
+	})
+}
+
 // A gateway that names the subscriber in every PDU, and has an operation of its
 // own to end what we began: it gets that one until the subscriber dials.
 func TestPushEnd(t *testing.T) {

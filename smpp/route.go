@@ -48,7 +48,7 @@ func (l *Link) place(r *reply) (*conn, error) {
 	if r.event.Op == Begin {
 		// Also the answer to an earlier begin of the same dialogue: this one is
 		// the answer that its subscriber waits for.
-		l.withdraw(r.event.Dialogue, func(old *reply) bool { return old.event != r.event })
+		l.withdraw(r.event.Dialogue, func(old *reply) bool { return old.event != r.event && !old.event.wire.opening })
 	}
 	if l.people != nil && r.end {
 		l.people.forget(r.event.Dialogue)
@@ -181,10 +181,9 @@ func (l *Link) expireHomeless(now time.Time) []*reply {
 }
 
 // withdraw drops replies that still wait for a dialogue, if f holds true for
-// them: their subscriber is not there any more, and the SMSC would show them in
-// the next dialogue of the same name. Call with l.mu.
-func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
-	var stale []*reply
+// them, and returns them: their subscriber is not there any more, and the SMSC
+// would show them in the next dialogue of the same name. Call with l.mu.
+func (l *Link) withdraw(d Dialogue, f func(*reply) bool) (stale []*reply) {
 	h := l.waits.hash(d)
 	for r := l.waits.of(h).first; r != nil; r = r.after {
 		if r.hash == h && r.event.Dialogue == d && f(r) {
@@ -192,7 +191,7 @@ func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
 		}
 	}
 	if len(stale) == 0 {
-		return
+		return nil
 	}
 	l.waits.leave(stale...)
 	l.counts.withdrawn.Add(uint64(len(stale)))
@@ -201,6 +200,7 @@ func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
 	for _, b := range l.binds {
 		b.take(left)
 	}
+	return stale
 }
 
 // waits knows the replies that wait, wherever that is, by a hash of their
