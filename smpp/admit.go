@@ -20,7 +20,8 @@ const (
 )
 
 // admit reports whether a dialogue may begin, or else why not. The last quarter
-// of the queue belongs to those who are in a dialogue already.
+// of the queue belongs to those who are in a dialogue already. What is to begin
+// a dialogue of ours waits behind the answers, so it takes no room from them.
 func (c *conn) admit(e *Event) (why string) {
 	l := c.link
 	sender := c.bind
@@ -28,7 +29,7 @@ func (c *conn) admit(e *Event) (why string) {
 		sender = sender.partner
 	}
 	l.mu.Lock()
-	admin, waiting := l.admin, sender.waiting()+l.homeless.len()
+	admin, waiting := l.admin, sender.answers()+l.homeless.len()
 	l.mu.Unlock()
 	switch {
 	case admin == Draining:

@@ -154,6 +154,51 @@ func TestPushOvertaken(t *testing.T) {
 	})
 }
 
+// However much there is to push, those in a dialogue are answered, and those who
+// dial are let in.
+func TestPushesLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Window, c.Queue = 1, 8 })
+		s := r.bound()
+		r.mustReply(r.begin(s), "menu", time.Minute)
+		menu := s.expectSubmit("menu")
+		for i := range 8 {
+			e, err := r.link.Open("2348039999999", "*123#")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := error(nil)
+			if i >= 4 {
+				want = smpp.ErrQueueFull
+			}
+			if err := e.Reply("push", true, time.Now().Add(time.Minute)); err != want {
+				t.Errorf("push %d: %v, want %v", i, err, want)
+			}
+		}
+		s.write(golden(t, "standard-input"))
+		s.expect(pdu.DeliverSMRespID)
+		e := r.event()
+		for range 6 {
+			r.mustReply(e, "next", time.Minute)
+		}
+		another := begin()
+		another.Source.Digits = []byte("2348035555555")
+		s.write(encode(t, &another))
+		s.expect(pdu.DeliverSMRespID)
+		if e := r.event(); e.Op != smpp.Begin { // admitted: six of eight answers wait
+			t.Errorf("got %s", e.Op)
+		}
+		for range 2 {
+			r.mustReply(e, "next", time.Minute)
+		}
+		if err := e.Reply("too much", false, time.Now().Add(time.Minute)); err != smpp.ErrQueueFull {
+			t.Errorf("ninth answer: %v", err)
+		}
+		s.answer(menu, 0)
+		s.expectSubmit("next")
+	})
+}
+
 // A gateway that names the subscriber in every PDU, and has an operation of its
 // own to end what we began: it gets that one until the subscriber dials.
 func TestPushEnd(t *testing.T) {

@@ -42,7 +42,7 @@ func (l *Link) place(r *reply) (*conn, error) {
 	switch {
 	case b == nil && !l.hope(r):
 		return nil, ErrNotBound
-	case b == nil && l.homeless.len() >= l.cfg.Queue*len(l.binds), b != nil && b.waiting() >= l.cfg.Queue:
+	case l.crowded(b, r):
 		return nil, ErrQueueFull
 	}
 	if r.event.Op == Begin {
@@ -60,6 +60,22 @@ func (l *Link) place(r *reply) (*conn, error) {
 	}
 	b.push(r)
 	return b.conn, nil
+}
+
+// crowded reports whether there is no place for a reply on b, or among the
+// homeless if b is nil. Those that begin a dialogue get half a queue, and leave
+// the places of answers free. Call with l.mu.
+func (l *Link) crowded(b *bind, r *reply) bool {
+	half := (l.cfg.Queue + 1) / 2
+	switch opening := r.event.wire.opening; {
+	case b == nil && opening:
+		return l.homeless.len() >= half
+	case b == nil:
+		return l.homeless.len() >= l.cfg.Queue*len(l.binds)
+	case opening:
+		return b.waiting() >= half
+	}
+	return b.answers() >= l.cfg.Queue
 }
 
 // allowed reports whether a reply may leave on a bind.

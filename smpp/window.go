@@ -135,6 +135,11 @@ func (f *flight) remove(sequence uint32) *reply {
 // Link.mu.
 func (b *bind) waiting() int { return b.queue.len() + b.pushes.len() + len(b.later) }
 
+// answers returns the number of those of them that do not wait behind all others,
+// as what begins a dialogue does.
+// Call with Link.mu.
+func (b *bind) answers() int { return b.queue.len() + len(b.later) }
+
 // load is what there is to do on the bind, to compare it with others. Call with
 // Link.mu, while it is bound.
 func (b *bind) load() int { return b.waiting() + b.conn.flight.open.len }
