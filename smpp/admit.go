@@ -12,6 +12,16 @@ type Admitter interface {
 	AdmitUSSD(*Event) bool
 }
 
+// Knower is a Handler that knows which dialogues live. An SMSC may deliver a
+// begin again: to turn it away would show a subscriber Config.Busy in the middle
+// of a dialogue, and end that. So a begin of a live dialogue is let in whatever
+// is wanted of the link and however much waits; an Admitter is still asked.
+// LivesUSSD must not block, and is called as AdmitUSSD is.
+type Knower interface {
+	Handler
+	LivesUSSD(*Event) bool
+}
+
 // Why a dialogue was not admitted: keys of Counters.NotAdmitted.
 const (
 	draining = "draining" // by SetAdmin
@@ -33,9 +43,13 @@ func (c *conn) admit(e *Event) (why string) {
 	l.mu.Unlock()
 	switch {
 	case admin == Draining:
-		return draining
+		why = draining
 	case waiting > l.cfg.Queue*3/4:
-		return full
+		why = full
+	}
+	switch {
+	case why != "" && (l.knower == nil || !l.knower.LivesUSSD(e)):
+		return why
 	case l.admitter != nil && !l.admitter.AdmitUSSD(e):
 		return declined
 	}

@@ -518,6 +518,29 @@ func TestAdmission(t *testing.T) {
 		r.declines.Store(false)
 		r.begin(s)
 	})
+	inBubble(t, "a begin that comes again", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Window, c.Queue, c.Busy = 1, 4, "busy" })
+		s := r.bound()
+		live := r.begin(s)
+		r.link.SetAdmin(smpp.Draining)
+		r.lives.Store(true)
+		r.begin(s)
+		for i := range 5 {
+			r.mustReply(live, fmt.Sprint(i), time.Minute)
+		}
+		s.expectSubmit("0")
+		r.link.SetAdmin(smpp.Up)
+		r.begin(s)
+		r.lives.Store(false)
+		r.link.SetAdmin(smpp.Draining)
+		s.write(golden(t, "standard-begin"))
+		s.expect(pdu.DeliverSMRespID)
+		s.alive()
+		r.noEvent()
+		if n := r.link.Status().Counters.NotAdmitted; n["draining"] != 1 || n["queue"] != 0 {
+			t.Errorf("not admitted: %v", n)
+		}
+	})
 	inBubble(t, "queue full", func(t *testing.T) {
 		r := start(t, func(c *smpp.Config) { standard(c); byStatus(c); c.Window, c.Queue = 1, 4 })
 		s := r.bound()
