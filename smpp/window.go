@@ -285,6 +285,11 @@ const (
 // generic_nack in its place.
 func (c *conn) answered(h Header, frame []byte) {
 	l, b := c.link, c.bind
+	if h.ID != pdu.GenericNACKID && h.ID != l.profile.replyID()|responseBit {
+		l.tap(c, false, frame, "")
+		l.malformed(kindStray, "command", CommandName(h.ID))
+		return
+	}
 	congestion := congestionState(h, frame)
 	l.mu.Lock()
 	r := c.land(h.Sequence)
