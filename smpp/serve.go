@@ -194,11 +194,7 @@ func (c *conn) deliver(frame []byte) {
 			}
 		}
 	}
-	msisdn := ""
-	if e != nil {
-		msisdn = e.Dialogue.MSISDN
-	}
-	l.tap(c, false, frame, msisdn)
+	msisdn := l.tapRead(c, frame, e)
 	c.acknowledge(m.Header, status, msisdn)
 	if e == nil {
 		return

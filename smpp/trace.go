@@ -83,6 +83,19 @@ func (l *Link) tap(c *conn, out bool, frame []byte, msisdn string) {
 	}
 }
 
+// tapRead shows a message that was received. e is its event, nil if it has none:
+// then it is still somebody's.
+func (l *Link) tapRead(c *conn, frame []byte, e *Event) (msisdn string) {
+	switch {
+	case e != nil:
+		msisdn = e.Dialogue.MSISDN
+	case l.traces.count.Load() != 0:
+		msisdn = DialogueOf(frame, l.profile).MSISDN
+	}
+	l.tap(c, false, frame, msisdn)
+	return msisdn
+}
+
 func (ts *traces) show(c *conn, out bool, frame []byte, msisdn string, lost *atomic.Uint64) {
 	p := Traced{
 		Time: time.Now(), Bind: c.bind.name, Local: c.local, Remote: c.remote, Out: out, MSISDN: msisdn,

@@ -131,6 +131,7 @@ func TestTrace(t *testing.T) {
 			}
 		})
 		s := r.bound()
+		synctest.Wait()
 		all, stop := r.link.Trace(smpp.TraceOptions{})
 		defer stop()
 		m := begin()
@@ -152,6 +153,7 @@ func TestTrace(t *testing.T) {
 		p := profile(t, "standard")
 		r := start(t, func(c *smpp.Config) { c.Profile = p })
 		s := r.bound()
+		synctest.Wait()
 		all, stop := r.link.Trace(smpp.TraceOptions{})
 		defer stop()
 		for text, want := range map[string]string{
@@ -183,6 +185,35 @@ func TestTrace(t *testing.T) {
 		s.answer(s.expectSubmit("his"), 0)
 		s.alive()
 		if got, want := commandsOf(traced(all)), "deliver_sm >deliver_sm_resp >submit_sm submit_sm_resp"; got != want {
+			t.Errorf("traced %s, want %s", got, want)
+		}
+	})
+	inBubble(t, "of one subscriber, unusable", func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		all, stop := r.link.Trace(smpp.TraceOptions{MSISDN: testMSISDN})
+		defer stop()
+		s.write(past(t))
+		s.expectStatus(pdu.DeliverSMRespID, 0x01)
+		s.write(receipt(t))
+		s.expect(pdu.DeliverSMRespID)
+		if got, want := commandsOf(traced(all)), "deliver_sm >deliver_sm_resp deliver_sm >deliver_sm_resp"; got != want {
+			t.Errorf("traced %s, want %s", got, want)
+		}
+	})
+	inBubble(t, "of one subscriber, who answers before the SMSC", func(t *testing.T) {
+		r := start(t, afterUser)
+		s := r.bound()
+		all, stop := r.link.Trace(smpp.TraceOptions{MSISDN: testMSISDN})
+		defer stop()
+		r.mustReply(r.begin(s), "menu", time.Minute)
+		m := s.expectSubmit("menu")
+		s.write(golden(t, "standard-input"))
+		s.expect(pdu.DeliverSMRespID)
+		s.answer(m, 0)
+		s.alive()
+		want := "deliver_sm >deliver_sm_resp >submit_sm deliver_sm >deliver_sm_resp submit_sm_resp"
+		if got := commandsOf(traced(all)); got != want {
 			t.Errorf("traced %s, want %s", got, want)
 		}
 	})

@@ -15,7 +15,8 @@ type reply struct {
 	event    *Event // what it answers; nil once its screen is known to be shown
 	frame    []byte // encoded; only the sequence number is set later
 	deadline time.Time
-	end      bool // closes the dialogue
+	end      bool   // closes the dialogue
+	msisdn   string // of the dialogue, when event is nil
 
 	hash     uint64    // waiting: of its dialogue
 	bucket   *chain    // waiting: where Link.waits has it; nil: does not wait
@@ -257,7 +258,7 @@ func (l *Link) proved(e *Event) {
 	delete(l.unproven, e.Dialogue)
 	c, shown := r.conn, &reply{event: r.event, end: r.end}
 	c.flight.open.remove(r)
-	r.event, r.frame = nil, nil
+	r.event, r.frame, r.msisdn = nil, nil, r.event.Dialogue.MSISDN
 	c.flight.shown.add(r)
 	if c.flight.shown.len > l.cfg.Window {
 		c.flight.remove(c.flight.shown.first.sequence)
@@ -293,12 +294,15 @@ func (c *conn) answered(h Header, frame []byte) {
 	congestion := congestionState(h, frame)
 	l.mu.Lock()
 	r := c.land(h.Sequence)
-	if r == nil || r.event == nil {
+	switch {
+	case r == nil:
 		l.mu.Unlock()
 		l.tap(c, false, frame, "")
-		if r == nil {
-			l.malformed(kindStray, "command", CommandName(h.ID))
-		}
+		l.malformed(kindStray, "command", CommandName(h.ID))
+		return
+	case r.event == nil:
+		l.mu.Unlock()
+		l.tap(c, false, frame, r.msisdn)
 		return
 	}
 	l.tap(c, false, frame, r.event.Dialogue.MSISDN)
