@@ -12,6 +12,16 @@ type Admitter interface {
 	AdmitUSSD(*Event) bool
 }
 
+// Knower is a Handler that knows which dialogues live. An SMSC may deliver a
+// begin again: to turn it away would show a subscriber Config.Busy in the middle
+// of a dialogue, and end that. So a begin of a live dialogue is let in whatever
+// is wanted of the link and however much waits; an Admitter is still asked.
+// LivesUSSD must not block, and is called as AdmitUSSD is.
+type Knower interface {
+	Handler
+	LivesUSSD(*Event) bool
+}
+
 // Why a dialogue was not admitted: keys of Counters.NotAdmitted.
 const (
 	draining = "draining" // by SetAdmin
@@ -20,7 +30,8 @@ const (
 )
 
 // admit reports whether a dialogue may begin, or else why not. The last quarter
-// of the queue belongs to those who are in a dialogue already.
+// of the queue belongs to those who are in a dialogue already. What is to begin
+// a dialogue of ours waits behind the answers, so it takes no room from them.
 func (c *conn) admit(e *Event) (why string) {
 	l := c.link
 	sender := c.bind
@@ -28,13 +39,17 @@ func (c *conn) admit(e *Event) (why string) {
 		sender = sender.partner
 	}
 	l.mu.Lock()
-	admin, waiting := l.admin, sender.waiting()+l.homeless.len()
+	admin, waiting := l.admin, sender.answers()+l.homeless.len()
 	l.mu.Unlock()
 	switch {
 	case admin == Draining:
-		return draining
+		why = draining
 	case waiting > l.cfg.Queue*3/4:
-		return full
+		why = full
+	}
+	switch {
+	case why != "" && (l.knower == nil || !l.knower.LivesUSSD(e)):
+		return why
 	case l.admitter != nil && !l.admitter.AdmitUSSD(e):
 		return declined
 	}

@@ -43,8 +43,9 @@ type bind struct {
 	nudge   chan struct{} // ends a pause
 
 	// Of the bind's goroutine.
-	tried bool              // has connected before
-	told  map[string]string // by address: the trouble with it that was last logged since the bind was up
+	tried  bool              // has connected before
+	nudged bool              // its last pause was cut short by the partner
+	told   map[string]string // by address: the trouble with it that was last logged since the bind was up
 
 	// Guarded by Link.mu.
 	state      State
@@ -71,7 +72,7 @@ func newBind(l *Link, name string, r role, a Account) *bind {
 		link: l, name: name, role: r, account: a,
 		nudge: make(chan struct{}, 1),
 		since: time.Now(),
-		pace:  newPace(l.cfg.Window, l.cfg.Rate),
+		pace:  newPace(&l.cfg),
 	}
 }
 
@@ -89,7 +90,7 @@ func (b *bind) run(ctx context.Context) {
 			var boundAt time.Time
 			boundAt, err = b.round(serving)
 			if serving.Err() == nil {
-				b.pause(serving, &pauses, err, boundAt)
+				b.nudged = b.pause(serving, &pauses, err, boundAt)
 			}
 		}
 		if ctx.Err() == nil {
@@ -109,7 +110,7 @@ func reason(err error) string {
 // serves it to its end. It returns when it was bound, the zero time if never,
 // and why it ended.
 func (b *bind) round(ctx context.Context) (boundAt time.Time, err error) {
-	if b.partner != nil {
+	if b.partner != nil && !b.nudged { // else the two would wake each other for ever
 		b.partner.wake()
 	}
 	for i, addr := range b.link.cfg.Addrs {
@@ -212,8 +213,9 @@ func (b *bind) note(err error) {
 }
 
 // pause waits until it is time to connect again, or ctx is done. cause is why
-// the last connection ended, which was bound at boundAt.
-func (b *bind) pause(ctx context.Context, pauses *backoff, cause error, boundAt time.Time) {
+// the last connection ended, which was bound at boundAt. It reports whether the
+// partner has cut the pause short.
+func (b *bind) pause(ctx context.Context, pauses *backoff, cause error, boundAt time.Time) (nudged bool) {
 	var refusal *StatusError
 	refused := errors.As(cause, &refusal)
 	credentials := refused && badAccount(refusal.Status)
@@ -253,8 +255,10 @@ func (b *bind) pause(ctx context.Context, pauses *backoff, cause error, boundAt 
 	select {
 	case <-t.C:
 	case <-b.nudge:
+		return true
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // enter changes the state and logs that.

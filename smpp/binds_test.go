@@ -131,6 +131,22 @@ func TestPair(t *testing.T) {
 		}
 		r.acceptAll(2)
 	})
+	inBubble(t, "does not hammer an address that cannot be dialled", func(t *testing.T) {
+		var dials atomic.Int32
+		start(t, func(c *smpp.Config) {
+			pair(c)
+			c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if dials.Add(1) > 1000 {
+					<-ctx.Done() // lets time pass, so that the test ends
+				}
+				return nil, errors.New("network is unreachable")
+			}
+		})
+		wait(time.Hour)
+		if n := dials.Load(); n < 100 || n > 300 { // both every 30 to 60 s
+			t.Errorf("%d dials in an hour", n)
+		}
+	})
 }
 
 func TestManyBinds(t *testing.T) {
@@ -502,6 +518,29 @@ func TestAdmission(t *testing.T) {
 		r.declines.Store(false)
 		r.begin(s)
 	})
+	inBubble(t, "a begin that comes again", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Window, c.Queue, c.Busy = 1, 4, "busy" })
+		s := r.bound()
+		live := r.begin(s)
+		r.link.SetAdmin(smpp.Draining)
+		r.lives.Store(true)
+		r.begin(s)
+		for i := range 5 {
+			r.mustReply(live, fmt.Sprint(i), time.Minute)
+		}
+		s.expectSubmit("0")
+		r.link.SetAdmin(smpp.Up)
+		r.begin(s)
+		r.lives.Store(false)
+		r.link.SetAdmin(smpp.Draining)
+		s.write(golden(t, "standard-begin"))
+		s.expect(pdu.DeliverSMRespID)
+		s.alive()
+		r.noEvent()
+		if n := r.link.Status().Counters.NotAdmitted; n["draining"] != 1 || n["queue"] != 0 {
+			t.Errorf("not admitted: %v", n)
+		}
+	})
 	inBubble(t, "queue full", func(t *testing.T) {
 		r := start(t, func(c *smpp.Config) { standard(c); byStatus(c); c.Window, c.Queue = 1, 4 })
 		s := r.bound()
@@ -628,6 +667,35 @@ func TestSlowsDown(t *testing.T) {
 			wait(200 * time.Millisecond)
 		}
 		if b := r.link.Status().Binds[0]; b.Window < 1 || b.Rate != 5 {
+			t.Errorf("status %+v", b)
+		}
+	})
+	inBubble(t, "a window that grows again lets go on", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Window, c.ResponseTimeout = 8, time.Hour })
+		s := r.bound()
+		e := r.begin(s)
+		for i := range 5 {
+			r.mustReply(e, fmt.Sprint(i), time.Minute)
+			s.expectSubmit(fmt.Sprint(i))
+		}
+		r.mustReply(e, "too much", 100*time.Millisecond)
+		s.answer(s.expectSubmit("too much"), 0x58)
+		r.refused()
+		began := time.Now()
+		r.mustReply(e, "next", time.Minute) // five are in flight, and the window is four
+		s.expectSubmit("next")
+		if d := time.Since(began); d != 2*time.Second {
+			t.Errorf("sent after %s", d)
+		}
+	})
+	inBubble(t, "the window stays while subscribers think", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { afterUser(c); c.Window, c.Rate = 8, 100 })
+		s := r.bound()
+		e := r.begin(s)
+		r.mustReply(e, "too much", 100*time.Millisecond)
+		s.answer(s.expectSubmit("too much"), 0x58)
+		r.refused()
+		if b := r.link.Status().Binds[0]; b.Window != 8 || b.Rate != 50 {
 			t.Errorf("status %+v", b)
 		}
 	})

@@ -366,12 +366,11 @@ func (p *Profile) encode(e *Event, text string, end bool) ([]byte, error) {
 	if units, _ := p.Text.Cost(text); units > p.Text.Limit() {
 		return nil, fmt.Errorf("%w: %d units of %d", ErrTextTooLong, units, p.Text.Limit())
 	}
-	m := Message{Header: Header{ID: pdu.SubmitSMID}, ESMClass: p.ESMClass, DataCoding: p.DCS[p.Text.Alphabet]}
+	m := Message{Header: Header{ID: p.replyID()}, ESMClass: p.ESMClass, DataCoding: p.DCS[p.Text.Alphabet]}
 	var textRoom [maxShortMessage]byte
 	var listRoom [tlvHeaderLen + maxShortMessage + 2*tlvHeaderLen + 1 + maxMessageID + 1 + maxExtras]byte
 	m.TLVs = listRoom[:0]
 	if octets := p.Text.Append(textRoom[:0], text); p.DataSM {
-		m.ID = pdu.DataSMID
 		m.TLVs = m.TLVs.Append(tagMessagePayload, octets...)
 	} else {
 		m.ShortMessage = octets
@@ -391,6 +390,14 @@ func (p *Profile) encode(e *Event, text string, end bool) ([]byte, error) {
 	var digits [3 * maxAddress]byte
 	m.Source, m.Dest = p.addresses(e, digits[:0])
 	return Append(nil, &m)
+}
+
+// replyID returns the command that replies are.
+func (p *Profile) replyID() pdu.ID {
+	if p.DataSM {
+		return pdu.DataSMID
+	}
+	return pdu.SubmitSMID
 }
 
 // replyOp returns the operation of a reply, NoOp if the profile has none for it.

@@ -38,11 +38,12 @@ func Brief(frame []byte, p *Profile) string {
 }
 
 // DialogueOf returns the dialogue that a message belongs to, whoever sent it, as
-// far as the message itself tells: MSISDN and ID may be empty, and SMSC is.
-// Other PDUs belong to none.
+// far as the message itself tells, be it whole or not: MSISDN and ID may be
+// empty, and SMSC is. Other PDUs belong to none.
 func DialogueOf(frame []byte, p *Profile) Dialogue {
 	var m Message
-	if Decode(frame, &m) != nil || m.ID&responseBit != 0 {
+	_ = Decode(frame, &m) // as far as it goes
+	if m.ID&responseBit != 0 {
 		return Dialogue{}
 	}
 	number := m.Source.Digits

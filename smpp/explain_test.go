@@ -113,4 +113,10 @@ func TestDialogueOf(t *testing.T) {
 			t.Errorf("%s under %s belongs to %+v", c.file, c.preset, got)
 		}
 	}
+	if got := smpp.DialogueOf(past(t), profile(t, "standard")); got.MSISDN != testMSISDN {
+		t.Errorf("a message that is not whole belongs to %+v", got)
+	}
+	if got := smpp.DialogueOf(nil, profile(t, "standard")); got != (smpp.Dialogue{}) {
+		t.Errorf("nothing belongs to %+v", got)
+	}
 }

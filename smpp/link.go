@@ -16,6 +16,7 @@ type Link struct {
 	profile  *Profile
 	handler  Handler
 	admitter Admitter // nil: everybody is admitted
+	knower   Knower   // nil: no dialogue is known to live
 	log      *slog.Logger
 	binds    []*bind
 	counts   counters
@@ -43,7 +44,7 @@ type Link struct {
 
 // NewLink returns a link that is not running yet; the error lists everything
 // that is wrong with cfg. The link calls h while Run runs only. If h is an
-// Admitter, it is asked before dialogues begin.
+// Admitter or a Knower, it is asked before dialogues begin.
 func NewLink(cfg Config, h Handler) (*Link, error) {
 	if h == nil {
 		return nil, fmt.Errorf("link %s: no handler", cfg.Name)
@@ -64,6 +65,7 @@ func NewLink(cfg Config, h Handler) (*Link, error) {
 		people:  newPeople(&p),
 	}
 	l.admitter, _ = h.(Admitter)
+	l.knower, _ = h.(Knower)
 	if p.AfterUser || p.Session.counter() == 0 {
 		l.unproven = make(map[Dialogue]*reply)
 	}

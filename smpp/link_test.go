@@ -645,6 +645,26 @@ func TestResponseTimeout(t *testing.T) {
 	})
 }
 
+// A response of another command answers nothing, whatever its number.
+func TestResponseOfAnotherCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		r.mustReply(r.begin(s), "menu", time.Minute)
+		m := s.expectSubmit("menu")
+		s.write(frame(pdu.DataSMRespID, 0x4C1, m.Sequence, ""))
+		s.alive()
+		r.noEvent()
+		if st := r.link.Status(); st.InFlight != 1 || st.Counters.Malformed["response to nothing"] != 1 {
+			t.Errorf("status %+v", st)
+		}
+		s.write(frame(pdu.GenericNACKID, 0x03, m.Sequence, ""))
+		if err := r.refused(); err == nil {
+			t.Error("refused without a cause")
+		}
+	})
+}
+
 func TestEqualSequenceNumbers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)

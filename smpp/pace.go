@@ -21,9 +21,10 @@ const (
 )
 
 // pace says how much a bind may send: its window and its rate in force. They
-// are halved when the SMSC says that it is too much, and grow back by and by.
+// are reduced when the SMSC says that it is too much, and grow back by and by.
 type pace struct {
 	window, maxWindow int
+	keepsWindow       bool      // the window counts those who think: it is not reduced
 	rate, maxRate     float64   // messages per second; 0: no limit
 	whole             float64   // the rate at which a recovery is over
 	recovers          time.Time // when the next step of the recovery is due; zero: there is none
@@ -31,8 +32,11 @@ type pace struct {
 	savedAt           time.Time
 }
 
-func newPace(window int, rate float64) pace {
-	return pace{window: window, maxWindow: window, rate: rate, maxRate: rate, whole: rate}
+func newPace(cfg *Config) pace {
+	return pace{
+		window: cfg.Window, maxWindow: cfg.Window, keepsWindow: cfg.Profile.AfterUser,
+		rate: cfg.Rate, maxRate: cfg.Rate, whole: cfg.Rate,
+	}
 }
 
 // take counts one message, or returns for how long the rate does not allow it.
@@ -50,10 +54,12 @@ func (p *pace) take(now time.Time) time.Duration {
 	return 0
 }
 
-// halve reduces the window and the rate. sending is the rate at which the bind
+// halve reduces the rate, and the window unless that counts those who think. sending is the rate at which the bind
 // has sent lately: half of that is the limit if there was none.
 func (p *pace) halve(now time.Time, sending float64) {
-	p.window = max(1, p.window/2)
+	if !p.keepsWindow {
+		p.window = max(1, p.window/2)
+	}
 	rate := p.rate
 	if rate == 0 {
 		rate = sending

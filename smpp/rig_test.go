@@ -38,6 +38,7 @@ type rig struct {
 	refuse atomic.Int32 // connections still to be refused
 
 	declines atomic.Bool // the handler admits nobody
+	lives    atomic.Bool // all dialogues live
 }
 
 // start runs a link over in-memory pipes; configure may change its
@@ -89,6 +90,9 @@ func (r *rig) HandleUSSD(e *smpp.Event) { r.events <- e }
 
 // AdmitUSSD implements smpp.Admitter.
 func (r *rig) AdmitUSSD(e *smpp.Event) bool { return !r.declines.Load() }
+
+// LivesUSSD implements smpp.Knower.
+func (r *rig) LivesUSSD(*smpp.Event) bool { return r.lives.Load() }
 
 // count wraps a socket so that more of them at the same time than there are
 // binds is an error.

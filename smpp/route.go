@@ -42,13 +42,13 @@ func (l *Link) place(r *reply) (*conn, error) {
 	switch {
 	case b == nil && !l.hope(r):
 		return nil, ErrNotBound
-	case b == nil && l.homeless.len() >= l.cfg.Queue*len(l.binds), b != nil && b.waiting() >= l.cfg.Queue:
+	case l.crowded(b, r):
 		return nil, ErrQueueFull
 	}
 	if r.event.Op == Begin {
 		// Also the answer to an earlier begin of the same dialogue: this one is
 		// the answer that its subscriber waits for.
-		l.withdraw(r.event.Dialogue, func(old *reply) bool { return old.event != r.event })
+		l.withdraw(r.event.Dialogue, func(old *reply) bool { return old.event != r.event && !old.event.wire.opening })
 	}
 	if l.people != nil && r.end {
 		l.people.forget(r.event.Dialogue)
@@ -60,6 +60,22 @@ func (l *Link) place(r *reply) (*conn, error) {
 	}
 	b.push(r)
 	return b.conn, nil
+}
+
+// crowded reports whether there is no place for a reply on b, or among the
+// homeless if b is nil. Those that begin a dialogue get half a queue, and leave
+// the places of answers free. Call with l.mu.
+func (l *Link) crowded(b *bind, r *reply) bool {
+	half := (l.cfg.Queue + 1) / 2
+	switch opening := r.event.wire.opening; {
+	case b == nil && opening:
+		return l.homeless.len() >= half
+	case b == nil:
+		return l.homeless.len() >= l.cfg.Queue*len(l.binds)
+	case opening:
+		return b.waiting() >= half
+	}
+	return b.answers() >= l.cfg.Queue
 }
 
 // allowed reports whether a reply may leave on a bind.
@@ -181,10 +197,9 @@ func (l *Link) expireHomeless(now time.Time) []*reply {
 }
 
 // withdraw drops replies that still wait for a dialogue, if f holds true for
-// them: their subscriber is not there any more, and the SMSC would show them in
-// the next dialogue of the same name. Call with l.mu.
-func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
-	var stale []*reply
+// them, and returns them: their subscriber is not there any more, and the SMSC
+// would show them in the next dialogue of the same name. Call with l.mu.
+func (l *Link) withdraw(d Dialogue, f func(*reply) bool) (stale []*reply) {
 	h := l.waits.hash(d)
 	for r := l.waits.of(h).first; r != nil; r = r.after {
 		if r.hash == h && r.event.Dialogue == d && f(r) {
@@ -192,7 +207,7 @@ func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
 		}
 	}
 	if len(stale) == 0 {
-		return
+		return nil
 	}
 	l.waits.leave(stale...)
 	l.counts.withdrawn.Add(uint64(len(stale)))
@@ -201,6 +216,7 @@ func (l *Link) withdraw(d Dialogue, f func(*reply) bool) {
 	for _, b := range l.binds {
 		b.take(left)
 	}
+	return stale
 }
 
 // waits knows the replies that wait, wherever that is, by a hash of their

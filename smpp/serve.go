@@ -194,33 +194,44 @@ func (c *conn) deliver(frame []byte) {
 			}
 		}
 	}
-	msisdn := ""
-	if e != nil {
-		msisdn = e.Dialogue.MSISDN
-	}
-	l.tap(c, false, frame, msisdn)
+	msisdn := l.tapRead(c, frame, e)
 	c.acknowledge(m.Header, status, msisdn)
 	if e == nil {
 		return
 	}
-	l.proved(e.Dialogue)
+	l.proved(e)
 	if e.Op == Input {
 		e.Early = l.early(e.Dialogue)
 	}
 	if e.Op == Begin || e.Op == Release {
-		l.mu.Lock()
-		l.withdraw(e.Dialogue, func(r *reply) bool {
-			// A begin that comes twice may be one to the handler, which then
-			// answers it once.
-			return e.Op != Begin || r.event.Op != Begin || r.event.Text != e.Text
-		})
-		l.mu.Unlock()
+		l.overtake(e)
 	}
 	switch {
 	case notAdmitted == "":
 		l.emit(e)
 	case status == 0:
 		l.turnAway(e)
+	}
+}
+
+// overtake withdraws what still waits for the dialogue of a begin or a release.
+// A dialogue that we are to begin is not the one that is released; one that its
+// subscriber begins meanwhile takes its place, and the handler is told.
+func (l *Link) overtake(e *Event) {
+	l.mu.Lock()
+	stale := l.withdraw(e.Dialogue, func(r *reply) bool {
+		if r.event.wire.opening {
+			return e.Op == Begin
+		}
+		// A begin that comes twice may be one to the handler, which then answers
+		// it once.
+		return e.Op != Begin || r.event.Op != Begin || r.event.Text != e.Text
+	})
+	l.mu.Unlock()
+	for _, r := range stale {
+		if r.event.wire.opening {
+			l.refuse([]*reply{r}, ErrClosed)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ type Status struct {
 	InFlight  int       // replies sent and not answered yet
 	Queued    int       // replies that wait to be sent, also those that no bind can take now
 	Window    int       // limit of InFlight as configured, of all binds that send
-	Queue     int       // limit of Queued, likewise
+	Queue     int       // limit of Queued, likewise; what begins a dialogue of ours may come on top, half as much
 	Admin     Admin
 	Binds     []BindStatus
 	Counters  Counters

@@ -11,8 +11,8 @@ import (
 )
 
 // Traced is one PDU as it went over the wire, either way. The frame is the
-// receiver's own; passwords in it are overwritten with asterisks, and so is
-// what subscribers typed unless the trace was asked for that.
+// receiver's own; passwords in it are overwritten with asterisks, and what
+// subscribers typed with x, unless the trace was asked for that.
 type Traced struct {
 	Time   time.Time
 	Bind   string // BindStatus.Name
@@ -83,6 +83,19 @@ func (l *Link) tap(c *conn, out bool, frame []byte, msisdn string) {
 	}
 }
 
+// tapRead shows a message that was received. e is its event, nil if it has none:
+// then it is still somebody's.
+func (l *Link) tapRead(c *conn, frame []byte, e *Event) (msisdn string) {
+	switch {
+	case e != nil:
+		msisdn = e.Dialogue.MSISDN
+	case l.traces.count.Load() != 0:
+		msisdn = DialogueOf(frame, l.profile).MSISDN
+	}
+	l.tap(c, false, frame, msisdn)
+	return msisdn
+}
+
 func (ts *traces) show(c *conn, out bool, frame []byte, msisdn string, lost *atomic.Uint64) {
 	p := Traced{
 		Time: time.Now(), Bind: c.bind.name, Local: c.local, Remote: c.remote, Out: out, MSISDN: msisdn,
@@ -98,15 +111,17 @@ func (ts *traces) show(c *conn, out bool, frame []byte, msisdn string, lost *ato
 			lost.Add(1)
 			continue
 		}
-		p.Frame = masked(frame, !t.options.Inputs && !out)
+		p.Frame = masked(frame, !t.options.Inputs, out)
 		p.Lost, t.lost = t.lost, 0
 		t.out <- p
 	}
 }
 
-// masked returns a copy of a PDU with asterisks in place of a password, and of a
-// subscriber's text if inputs is set.
-func masked(frame []byte, inputs bool) []byte {
+// masked returns a copy of a PDU with asterisks in place of a password, and of
+// what a subscriber typed if inputs is set: the text of a message to us, and the
+// part of a dialled string that may stand behind the service's code in its
+// address, which our replies repeat.
+func masked(frame []byte, inputs, out bool) []byte {
 	frame = bytes.Clone(frame)
 	switch ParseHeader(frame).ID {
 	case pdu.BindTransceiverID, pdu.BindTransmitterID, pdu.BindReceiverID, pdu.OutbindID:
@@ -126,14 +141,46 @@ func masked(frame []byte, inputs bool) []byte {
 			stars(frame[HeaderLen:]) // the text may be anywhere
 			break
 		}
-		stars(m.ShortMessage)
+		if out {
+			hideDialled(m.Source.Digits)
+			break
+		}
+		hideDialled(m.Dest.Digits)
+		hideText(m.ShortMessage)
 		for v := range m.TLVs.All() {
 			if v.Tag == tagMessagePayload {
-				stars(v.Value)
+				hideText(v.Value)
 			}
 		}
 	}
 	return frame
+}
+
+// hideText overwrites a text, but for the mark that says that it was dialled: an
+// asterisk in its place would say so of every text.
+func hideText(b []byte) {
+	for i, octet := range b {
+		if i > 0 || octet != '*' && octet != '#' {
+			b[i] = 'x'
+		}
+	}
+}
+
+// hideDialled overwrites what is behind the second mark of a service's address,
+// but for the marks.
+func hideDialled(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	at := bytes.IndexAny(b[1:], "*#")
+	if at < 0 {
+		return
+	}
+	for i := at + 2; i < len(b); i++ {
+		if b[i] != '*' && b[i] != '#' {
+			b[i] = 'x'
+		}
+	}
 }
 
 func stars(b []byte) {

@@ -123,6 +123,53 @@ func TestTrace(t *testing.T) {
 			}
 		}
 	})
+	inBubble(t, "masked where it was dialled", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) {
+			c.Profile = profile(t, "standard")
+			if err := c.Profile.Set("dialled.from", "destination"); err != nil {
+				t.Fatal(err)
+			}
+		})
+		s := r.bound()
+		synctest.Wait()
+		all, stop := r.link.Trace(smpp.TraceOptions{})
+		defer stop()
+		m := begin()
+		m.Dest.Digits, m.ShortMessage = []byte("*123*500*4711#"), nil
+		s.write(encode(t, &m))
+		s.expect(pdu.DeliverSMRespID)
+		e := r.event()
+		if e.Text != "*123*500*4711#" {
+			t.Errorf("dialled %q", e.Text)
+		}
+		r.mustReply(e, "menu", time.Minute)
+		s.expectSubmit("menu")
+		got := traced(all)
+		if len(got) != 3 || !bytes.Contains(got[0].Frame, []byte("\x00*123*xxx*xxxx#\x00")) || !bytes.Contains(got[2].Frame, []byte("\x00*123*xxx*xxxx#\x00")) {
+			t.Errorf("traced %s: %+v", commandsOf(got), got)
+		}
+	})
+	inBubble(t, "masked texts are still what they were", func(t *testing.T) {
+		p := profile(t, "standard")
+		r := start(t, func(c *smpp.Config) { c.Profile = p })
+		s := r.bound()
+		synctest.Wait()
+		all, stop := r.link.Trace(smpp.TraceOptions{})
+		defer stop()
+		for text, want := range map[string]string{
+			"4711":     `input to dialogue 2a00 of ` + testMSISDN + `: "xxxx"`,
+			"*123*47#": `begin of dialogue 2a00 of ` + testMSISDN + `: service *999#, dialled "*xxxxxxx"`,
+		} {
+			m := begin()
+			m.ShortMessage, m.TLVs = []byte(text), tlvs(0x1383, "\x2a\x00") // no operation: the text tells
+			s.write(encode(t, &m))
+			s.expect(pdu.DeliverSMRespID)
+			r.event()
+			if got := smpp.Brief(traced(all)[0].Frame, p); !strings.HasSuffix(got, want) {
+				t.Errorf("traced %s, want %s", got, want)
+			}
+		}
+	})
 	inBubble(t, "of one subscriber", func(t *testing.T) {
 		r := start(t, nil)
 		s := r.bound()
@@ -138,6 +185,35 @@ func TestTrace(t *testing.T) {
 		s.answer(s.expectSubmit("his"), 0)
 		s.alive()
 		if got, want := commandsOf(traced(all)), "deliver_sm >deliver_sm_resp >submit_sm submit_sm_resp"; got != want {
+			t.Errorf("traced %s, want %s", got, want)
+		}
+	})
+	inBubble(t, "of one subscriber, unusable", func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		all, stop := r.link.Trace(smpp.TraceOptions{MSISDN: testMSISDN})
+		defer stop()
+		s.write(past(t))
+		s.expectStatus(pdu.DeliverSMRespID, 0x01)
+		s.write(receipt(t))
+		s.expect(pdu.DeliverSMRespID)
+		if got, want := commandsOf(traced(all)), "deliver_sm >deliver_sm_resp deliver_sm >deliver_sm_resp"; got != want {
+			t.Errorf("traced %s, want %s", got, want)
+		}
+	})
+	inBubble(t, "of one subscriber, who answers before the SMSC", func(t *testing.T) {
+		r := start(t, afterUser)
+		s := r.bound()
+		all, stop := r.link.Trace(smpp.TraceOptions{MSISDN: testMSISDN})
+		defer stop()
+		r.mustReply(r.begin(s), "menu", time.Minute)
+		m := s.expectSubmit("menu")
+		s.write(golden(t, "standard-input"))
+		s.expect(pdu.DeliverSMRespID)
+		s.answer(m, 0)
+		s.alive()
+		want := "deliver_sm >deliver_sm_resp >submit_sm deliver_sm >deliver_sm_resp submit_sm_resp"
+		if got := commandsOf(traced(all)); got != want {
 			t.Errorf("traced %s, want %s", got, want)
 		}
 	})

@@ -67,7 +67,8 @@ func (e *Event) Medium() Text { return e.link.profile.Text }
 // Why a reply did not reach the subscriber. Reply returns them, or a Refused
 // event carries them.
 var (
-	// ErrQueueFull is returned by Reply when Config.Queue replies wait already.
+	// ErrQueueFull is returned by Reply when Config.Queue replies wait already,
+	// or half as many for a reply that begins a dialogue.
 	ErrQueueFull = errors.New("smpp: too many replies wait for the SMSC")
 
 	// ErrNotBound is returned by Reply when the link is not bound and cannot be

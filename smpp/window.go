@@ -15,7 +15,8 @@ type reply struct {
 	event    *Event // what it answers; nil once its screen is known to be shown
 	frame    []byte // encoded; only the sequence number is set later
 	deadline time.Time
-	end      bool // closes the dialogue
+	end      bool   // closes the dialogue
+	msisdn   string // of the dialogue, when event is nil
 
 	hash     uint64    // waiting: of its dialogue
 	bucket   *chain    // waiting: where Link.waits has it; nil: does not wait
@@ -135,6 +136,11 @@ func (f *flight) remove(sequence uint32) *reply {
 // Link.mu.
 func (b *bind) waiting() int { return b.queue.len() + b.pushes.len() + len(b.later) }
 
+// answers returns the number of those of them that do not wait behind all others,
+// as what begins a dialogue does.
+// Call with Link.mu.
+func (b *bind) answers() int { return b.queue.len() + len(b.later) }
+
 // load is what there is to do on the bind, to compare it with others. Call with
 // Link.mu, while it is bound.
 func (b *bind) load() int { return b.waiting() + b.conn.flight.open.len }
@@ -170,7 +176,13 @@ func (c *conn) fillWindow(out []byte, now time.Time) []byte {
 		if q.len() == 0 {
 			q = &b.pushes
 		}
-		if q.len() == 0 || c.flight.open.len >= b.pace.window {
+		if q.len() == 0 {
+			break
+		}
+		if c.flight.open.len >= b.pace.window {
+			if !b.pace.recovers.IsZero() {
+				c.arm(b.pace.recovers)
+			}
 			break
 		}
 		r := q.first()
@@ -228,23 +240,25 @@ func (l *Link) early(d Dialogue) bool {
 	return l.unproven[d] != nil || l.waits.has(d)
 }
 
-// proved notes that the screen that was last sent to a dialogue has been shown,
+// proved notes that the screen that was last sent to e's dialogue has been shown,
 // because its subscriber answered it or its dialogue is over. The SMSC says so
-// later, or never; the reply takes up no room until then.
-func (l *Link) proved(d Dialogue) {
+// later, or never; the reply takes up no room until then. A reply that begins a
+// dialogue is proved by an answer only: what else comes may be of another
+// dialogue of the same subscriber. The handler is told then that it is open.
+func (l *Link) proved(e *Event) {
 	if !l.profile.AfterUser {
 		return
 	}
 	l.mu.Lock()
-	r := l.unproven[d]
-	if r == nil {
+	r := l.unproven[e.Dialogue]
+	if r == nil || r.event.wire.opening && e.Op != Input {
 		l.mu.Unlock()
 		return
 	}
-	delete(l.unproven, d)
-	c := r.conn
+	delete(l.unproven, e.Dialogue)
+	c, shown := r.conn, &reply{event: r.event, end: r.end}
 	c.flight.open.remove(r)
-	r.event, r.frame = nil, nil
+	r.event, r.frame, r.msisdn = nil, nil, r.event.Dialogue.MSISDN
 	c.flight.shown.add(r)
 	if c.flight.shown.len > l.cfg.Window {
 		c.flight.remove(c.flight.shown.first.sequence)
@@ -253,6 +267,11 @@ func (l *Link) proved(d Dialogue) {
 	l.mu.Unlock()
 	if work {
 		c.write()
+	}
+	if shown.event.wire.opening {
+		// The answer stands for the response.
+		l.opened(c, shown, appendHeader(nil, Header{HeaderLen, pdu.SubmitSMRespID, 0, r.sequence}))
+		e.wire.pushed = true
 	}
 }
 
@@ -267,15 +286,23 @@ const (
 // generic_nack in its place.
 func (c *conn) answered(h Header, frame []byte) {
 	l, b := c.link, c.bind
+	if h.ID != pdu.GenericNACKID && h.ID != l.profile.replyID()|responseBit {
+		l.tap(c, false, frame, "")
+		l.malformed(kindStray, "command", CommandName(h.ID))
+		return
+	}
 	congestion := congestionState(h, frame)
 	l.mu.Lock()
 	r := c.land(h.Sequence)
-	if r == nil || r.event == nil {
+	switch {
+	case r == nil:
 		l.mu.Unlock()
 		l.tap(c, false, frame, "")
-		if r == nil {
-			l.malformed(kindStray, "command", CommandName(h.ID))
-		}
+		l.malformed(kindStray, "command", CommandName(h.ID))
+		return
+	case r.event == nil:
+		l.mu.Unlock()
+		l.tap(c, false, frame, r.msisdn)
 		return
 	}
 	l.tap(c, false, frame, r.event.Dialogue.MSISDN)
