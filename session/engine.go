@@ -211,7 +211,7 @@ func (e *Engine) Handle(ev Event) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d := sh.live[ev.Key.subscriber()]
-	if d != nil && ev.Kind != Begin && !sh.adopts(d, ev.Key.ID) {
+	if d != nil && ev.Kind != Begin && !e.adopts(sh, d, ev.Key) {
 		d = nil // the live dialogue is another one
 	}
 	defer e.guard(sh, d)
@@ -243,14 +243,15 @@ func (e *Engine) Handle(ev Event) {
 	}
 }
 
-// adopts says whether an event with that id is of the live dialogue d. A pushed
-// one takes the first id that it hears. The shard is locked.
-func (sh *shard) adopts(d *dialogue, id string) bool {
-	if d.pushed && d.key.ID == "" && id != "" {
-		d.key.ID = id
+// adopts says whether an event of that dialogue is of the live one d, of the same
+// subscriber. A pushed one takes the first id that it hears, but for that of a
+// dialogue that has ended. The shard is locked.
+func (e *Engine) adopts(sh *shard, d *dialogue, key Key) bool {
+	if d.pushed && d.key.ID == "" && key.ID != "" && !sh.tombs.has(e.tomb(key)) {
+		d.key.ID = key.ID
 		sh.wait(d)
 	}
-	return id == d.key.ID || id == d.twin && id != ""
+	return key.ID == d.key.ID || key.ID == d.twin && key.ID != ""
 }
 
 // leaves says whether the dialogue goes on under its other id when the one of

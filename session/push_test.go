@@ -214,3 +214,25 @@ func TestStrayOpened(t *testing.T) {
 	r.send(session.Input, key("1"), "1", p)
 	p.sees(t, "Pay", false)
 }
+
+// What an ended dialogue still says is not of the session that is pushed after
+// it, which has no id yet.
+func TestPushDoesNotAdoptAnEndedDialogue(t *testing.T) {
+	for _, late := range []session.Kind{session.Release, session.Input} {
+		r := newRig(t)
+		p := r.dial(key("7"))
+		r.send(session.Input, key("7"), "0", p)
+		p.sees(t, "Bye", true)
+		q := r.push(t.Context(), "")
+		q.sees(t, "Shop", false)
+		r.send(late, key("7"), "1", p)
+		r.settled()
+		p.dark(t)
+		if s := r.engine.Stats(); s.Live != 1 || s.Late != 1 {
+			t.Errorf("%+v", s)
+		}
+		r.send(session.Input, key("8"), "1", q.phone)
+		q.sees(t, "Pay", false)
+		q.comesTo(t, "main", nil)
+	}
+}
