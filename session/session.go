@@ -51,6 +51,11 @@ type Event struct {
 	Gone    bool         // Refused: the dialogue is over
 	Err     error        // Refused: why
 
+	// Opening is set in an Opened, and in a Refused of the first screen of a
+	// Push: the Replier that the Push's Opener gave, which tells it from others
+	// of the same subscriber. It must be comparable.
+	Opening Replier
+
 	// Identify, if set, is told whom an event without an MSISDN belongs to,
 	// before the event is taken. It must not call the Engine.
 	Identify func(msisdn string)

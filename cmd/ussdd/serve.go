@@ -208,6 +208,9 @@ func (d *daemon) HandleUSSD(ev *smpp.Event) {
 		Counter: ev.Counter, HasCounter: ev.HasCounter, Early: ev.Early,
 		Gone: ev.Op == smpp.Refused && over(ev.Err),
 	}
+	if ev.Opening != nil {
+		e.Opening = ev.Opening
+	}
 	if ev.Dialogue.MSISDN == "" {
 		e.Identify = ev.Identify
 	}
