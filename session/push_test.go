@@ -291,3 +291,20 @@ func TestLateResponseToAnEarlierPush(t *testing.T) {
 		}
 	}
 }
+
+// A session that was pushed is stored without an id until it hears one.
+func TestPushedSessionGoesOnAfterARestart(t *testing.T) {
+	r := newRig(t)
+	q := r.push(t.Context(), "")
+	q.sees(t, "Shop", false)
+	r.opened(q, "")
+	q.comesTo(t, "main", nil)
+	r.flush()
+	again := newRigOn(t, r.store)
+	again.send(session.Input, key("7"), "1", q.phone)
+	q.sees(t, "Pay", false)
+	again.flush()
+	if rec, _ := again.store.only(t); rec.Key != key("7") {
+		t.Errorf("stored %+v", rec)
+	}
+}
