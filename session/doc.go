@@ -31,6 +31,8 @@
 //     session goes on where it was. An effect that was cut off is performed
 //     again under the same idempotency key. An event that tells its id alone is
 //     looked for in memory and in the store.
+//     Whoever never comes back leaves a session open in the store: the writer
+//     ends it when it has been still for longer than any session lives.
 //
 // What is lost: by a crash, where subscribers got to in the last second, and the
 // steps that waited. While the store is away, steps beyond Config.MaxPending, the

@@ -211,10 +211,14 @@ func (e *Engine) Handle(ev Event) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d := sh.live[ev.Key.subscriber()]
-	if d != nil && ev.Kind != Begin && !sh.adopts(d, ev.Key.ID) {
+	if d != nil && ev.Kind != Begin && ev.Opening == nil && !e.adopts(sh, d, ev.Key) {
 		d = nil // the live dialogue is another one
 	}
 	defer e.guard(sh, d)
+	if ev.Opening != nil {
+		e.opening(sh, ev, at)
+		return
+	}
 	switch ev.Kind {
 	case Begin:
 		e.begin(sh, d, ev, at)
@@ -229,28 +233,22 @@ func (e *Engine) Handle(ev Event) {
 		}
 	case Refused:
 		e.counts.refused.Add(1)
-		if p := sh.pushes[ev.Key.subscriber()]; p != nil && ev.Key.ID == "" {
-			sh.resolve(p, &PushRefusedError{ev.Err})
-		}
 		if d != nil && ev.Gone && !e.leaves(sh, d, ev.Key) {
 			e.log.Debug("reply refused", "session", d.id, "err", ev.Err)
 			e.end(sh, d, Undeliverable, at)
 		}
-	case Opened:
-		if p := sh.pushes[ev.Key.subscriber()]; p != nil {
-			sh.resolve(p, nil)
-		}
 	}
 }
 
-// adopts says whether an event with that id is of the live dialogue d. A pushed
-// one takes the first id that it hears. The shard is locked.
-func (sh *shard) adopts(d *dialogue, id string) bool {
-	if d.pushed && d.key.ID == "" && id != "" {
-		d.key.ID = id
+// adopts says whether an event of that dialogue is of the live one d, of the same
+// subscriber. A pushed one takes the first id that it hears, but for that of a
+// dialogue that has ended. The shard is locked.
+func (e *Engine) adopts(sh *shard, d *dialogue, key Key) bool {
+	if d.pushed && d.key.ID == "" && key.ID != "" && !sh.tombs.has(e.tomb(key)) {
+		d.key.ID = key.ID
 		sh.wait(d)
 	}
-	return id == d.key.ID || id == d.twin && id != ""
+	return key.ID == d.key.ID || key.ID == d.twin && key.ID != ""
 }
 
 // leaves says whether the dialogue goes on under its other id when the one of
@@ -386,9 +384,7 @@ func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 		return
 	}
 	if d.pushed {
-		if p := sh.pushes[ev.Key.subscriber()]; p != nil {
-			sh.resolve(p, nil) // who answers has seen the screen
-		}
+		sh.resolveFor(d, nil) // who answers has seen the screen
 	}
 	if d.twin != "" {
 		other := ev.Key
@@ -453,9 +449,7 @@ func (e *Engine) step(sh *shard, d *dialogue, in menus.Input, typed string, at t
 		e.forget(sh, d) // the links are closing; the next start goes on with it
 	case err != nil:
 		e.log.Warn("screen not sent", "session", d.id, "screen", turn.State.Screen(), "err", err)
-		if p := sh.pushes[d.key.subscriber()]; p != nil && d.pushed {
-			sh.resolve(p, &PushRefusedError{err})
-		}
+		sh.resolveFor(d, &PushRefusedError{err})
 		e.end(sh, d, Undeliverable, now)
 	case turn.End:
 		e.end(sh, d, Reason(turn.EndReason), now)
@@ -484,8 +478,8 @@ func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
 		other.ID = d.twin
 		sh.tombs.add(e.tomb(other))
 	}
-	if p := sh.pushes[d.key.subscriber()]; p != nil && d.pushed && reason != Completed {
-		sh.resolve(p, &PushRefusedError{fmt.Errorf("session ended: %s", reason)})
+	if reason != Completed {
+		sh.resolveFor(d, &PushRefusedError{fmt.Errorf("session ended: %s", reason)})
 	}
 	d.replier, d.medium = nil, nil // the link's event is not kept until the record is written
 	e.record(sh, d, d.record(), reason, at)

@@ -260,6 +260,19 @@ func (m *memory) Load(_ context.Context, key session.Key) (session.Record, error
 	return found, json.Unmarshal(m.states[found.ID], &found.State)
 }
 
+func (m *memory) Expire(_ context.Context, before, at time.Time, limit int) (n int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, r := range m.records {
+		if n < limit && r.Ended.IsZero() && r.Last.Before(before) {
+			r.Ended, r.Reason = at, session.Expired
+			m.records[id] = r
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (m *memory) loaded() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

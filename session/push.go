@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"ussdd/menus"
 )
@@ -51,10 +52,11 @@ type PushResult struct {
 
 // push is one that the SMSC has not accepted yet.
 type push struct {
-	sub    subscriber
-	d      *dialogue // nil if a text is told
-	screen string    // of d, once it is accepted
-	done   chan error
+	sub     subscriber
+	replier Replier   // what shows the first screen
+	d       *dialogue // nil if a text is told
+	screen  string    // of d, once it is accepted
+	done    chan error
 }
 
 // resolve tells the caller of Push. The shard is locked.
@@ -64,6 +66,44 @@ func (sh *shard) resolve(p *push, err error) {
 	}
 	delete(sh.pushes, p.sub)
 	p.done <- err
+}
+
+// resolveFor does so if d is the session of a push on its way. The shard is locked.
+func (sh *shard) resolveFor(d *dialogue, err error) {
+	if !d.pushed {
+		return
+	}
+	if p := sh.pushes[d.key.subscriber()]; p != nil && p.d == d {
+		sh.resolve(p, err)
+	}
+}
+
+// opening takes what became of the first screen of a push, which is about that
+// push and its session alone: the subscriber may have dialled meanwhile, or
+// another push be on its way. The shard is locked.
+func (e *Engine) opening(sh *shard, ev Event, at time.Time) {
+	sub := ev.Key.subscriber()
+	var err error
+	if ev.Kind == Refused {
+		e.counts.refused.Add(1)
+		err = &PushRefusedError{ev.Err}
+	}
+	if p := sh.pushes[sub]; p != nil && p.replier == ev.Opening {
+		sh.resolve(p, err)
+	}
+	d := sh.live[sub]
+	if d == nil || !d.pushed || d.replier != ev.Opening {
+		return // told, over, or answered already
+	}
+	switch {
+	case ev.Kind == Refused && ev.Gone:
+		e.log.Debug("push refused", "session", d.id, "err", ev.Err)
+		e.end(sh, d, Undeliverable, at)
+	case ev.Kind == Opened && ev.Key.ID != "" && d.key.ID == "":
+		d.key.ID = ev.Key.ID
+		sh.tombs.remove(e.tomb(d.key)) // the SMSC uses it again
+		sh.wait(d)
+	}
 }
 
 // Push begins a session on a subscriber's handset, or tells the subscriber
@@ -125,7 +165,7 @@ func (e *Engine) open(r PushRequest, service *menus.Service) (*push, error) {
 	if err != nil {
 		return nil, &PushRefusedError{err}
 	}
-	p := &push{sub: key.subscriber(), done: make(chan error, 1)}
+	p := &push{sub: key.subscriber(), replier: replier, done: make(chan error, 1)}
 	sh.pushes[p.sub] = p
 	if service == nil {
 		if err := e.reply(replier, r.Text, true, at.Add(e.cfg.Budget+replyGrace)); err != nil {

@@ -39,6 +39,16 @@ func (r *rig) push(ctx context.Context, text string) *pushed {
 	return p
 }
 
+// opened has the SMSC accept the push's first screen.
+func (r *rig) opened(p *pushed, id string) {
+	r.engine.Handle(session.Event{Kind: session.Opened, Key: key(id), Opening: p.phone})
+}
+
+// refused has the SMSC refuse it.
+func (r *rig) refused(p *pushed) {
+	r.engine.Handle(session.Event{Kind: session.Refused, Key: key(""), Opening: p.phone, Gone: true, Err: errRefusal})
+}
+
 func (p *pushed) comesTo(t *testing.T, screen string, err error) {
 	t.Helper()
 	select {
@@ -58,13 +68,13 @@ func TestPushOpensAMenuAndAdoptsItsID(t *testing.T) {
 		p.sees(t, "Shop", false)
 		r.flush()
 		if first == session.Opened { // the id comes in the SMSC's response
-			r.send(session.Opened, key("7"), "", nil)
+			r.opened(p, "7")
 			p.comesTo(t, "main", nil)
 			r.send(session.Input, key("7"), "1", p.phone)
 		} else { // the answer comes before the response, which has no id
 			r.send(session.Input, key("7"), "1", p.phone)
 			p.comesTo(t, "main", nil)
-			r.send(session.Opened, key(""), "", nil)
+			r.opened(p, "")
 		}
 		p.sees(t, "Pay N100?", false)
 		r.send(session.Input, key("8"), "1", newPhone())
@@ -88,7 +98,7 @@ func TestPushTellsWithoutASession(t *testing.T) {
 	r := newRig(t)
 	p := r.push(t.Context(), "Your bundle ends tonight.")
 	p.sees(t, "Your bundle ends tonight.", true)
-	r.send(session.Opened, key("7"), "", nil)
+	r.opened(p, "7")
 	p.comesTo(t, "", nil)
 	loads := r.store.loaded()
 	confirm := newPhone()
@@ -110,7 +120,7 @@ func TestPushRefused(t *testing.T) {
 		r := newRig(t)
 		p := r.push(t.Context(), text)
 		<-p.screens
-		r.engine.Handle(session.Event{Kind: session.Refused, Key: key(""), Gone: true, Err: errRefusal})
+		r.refused(p)
 		p.comesTo(t, map[string]string{"": "main"}[text], errRefusal)
 		var refused *session.PushRefusedError
 		if !errors.As(p.err, &refused) || r.engine.Stats().Live != 0 {
@@ -118,7 +128,7 @@ func TestPushRefused(t *testing.T) {
 		}
 		again := r.push(t.Context(), text)
 		<-again.screens
-		r.send(session.Opened, key(""), "", nil)
+		r.opened(again, "")
 		again.comesTo(t, map[string]string{"": "main"}[text], nil)
 	}
 }
@@ -160,7 +170,7 @@ func TestPushWithoutRoom(t *testing.T) {
 	first.sees(t, "Hello", true)
 	second := r.push(t.Context(), "Hello")
 	second.comesTo(t, "", session.ErrBusySubscriber)
-	r.send(session.Opened, key(""), "", nil)
+	r.opened(first, "")
 	first.comesTo(t, "", nil)
 	r.settle()
 	last := r.push(t.Context(), "Hello")
@@ -175,7 +185,7 @@ func TestPushThatNobodyWaitsFor(t *testing.T) {
 	p.sees(t, "Shop", false)
 	stop()
 	p.comesTo(t, "", context.Canceled)
-	r.send(session.Opened, key("7"), "", nil)
+	r.opened(p, "7")
 	r.send(session.Input, key("7"), "1", p.phone)
 	p.sees(t, "Pay", false)
 }
@@ -207,10 +217,94 @@ func TestHowAPushedSessionEnds(t *testing.T) {
 // A late response to the first push does not disturb what came after it.
 func TestStrayOpened(t *testing.T) {
 	r := newRig(t)
-	r.send(session.Opened, key("7"), "", nil)
+	old := &pushed{phone: newPhone()}
+	r.opened(old, "7")
 	p := r.dial(key("1"))
-	r.send(session.Opened, key("7"), "", nil)
-	r.send(session.Opened, key(""), "", nil)
+	r.opened(old, "7")
+	r.opened(old, "")
 	r.send(session.Input, key("1"), "1", p)
 	p.sees(t, "Pay", false)
+}
+
+// What an ended dialogue still says is not of the session that is pushed after
+// it, which has no id yet.
+func TestPushDoesNotAdoptAnEndedDialogue(t *testing.T) {
+	for _, late := range []session.Kind{session.Release, session.Input} {
+		r := newRig(t)
+		p := r.dial(key("7"))
+		r.send(session.Input, key("7"), "0", p)
+		p.sees(t, "Bye", true)
+		q := r.push(t.Context(), "")
+		q.sees(t, "Shop", false)
+		r.send(late, key("7"), "1", p)
+		r.settled()
+		p.dark(t)
+		if s := r.engine.Stats(); s.Live != 1 || s.Late != 1 {
+			t.Errorf("%+v", s)
+		}
+		r.send(session.Input, key("8"), "1", q.phone)
+		q.sees(t, "Pay", false)
+		q.comesTo(t, "main", nil)
+	}
+}
+
+// What becomes of a push is not what becomes of the session that the subscriber
+// has dialled meanwhile, nor is a refusal of that one's screen the push's: also
+// where the dialect has no ids.
+func TestSubscriberDialsDuringAPush(t *testing.T) {
+	r := newRig(t)
+	q := r.push(t.Context(), "Hello")
+	q.sees(t, "Hello", true)
+	p := r.dial(key(""))
+	r.refused(q)
+	q.comesTo(t, "", errRefusal)
+	r.send(session.Input, key(""), "1", p)
+	p.sees(t, "Pay", false)
+
+	r = newRig(t)
+	q = r.push(t.Context(), "Hello")
+	q.sees(t, "Hello", true)
+	r.dial(key(""))
+	r.engine.Handle(session.Event{Kind: session.Refused, Key: key(""), Gone: true, Err: errRefusal})
+	r.ended(session.Undeliverable, 1)
+	r.opened(q, "")
+	q.comesTo(t, "", nil)
+}
+
+// A push that nobody waits for any more says nothing of the next one.
+func TestLateResponseToAnEarlierPush(t *testing.T) {
+	for _, text := range []string{"", "Two"} {
+		r := newRig(t)
+		ctx, stop := context.WithCancel(t.Context())
+		first := r.push(ctx, "One")
+		first.sees(t, "One", true)
+		stop()
+		first.comesTo(t, "", context.Canceled)
+		second := r.push(t.Context(), text)
+		<-second.screens
+		r.opened(first, "7")
+		r.refused(first)
+		r.refused(second)
+		second.comesTo(t, map[string]string{"": "main"}[text], errRefusal)
+		if s := r.engine.Stats(); s.Live != 0 || s.Refused != 2 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// A session that was pushed is stored without an id until it hears one.
+func TestPushedSessionGoesOnAfterARestart(t *testing.T) {
+	r := newRig(t)
+	q := r.push(t.Context(), "")
+	q.sees(t, "Shop", false)
+	r.opened(q, "")
+	q.comesTo(t, "main", nil)
+	r.flush()
+	again := newRigOn(t, r.store)
+	again.send(session.Input, key("7"), "1", q.phone)
+	q.sees(t, "Pay", false)
+	again.flush()
+	if rec, _ := again.store.only(t); rec.Key != key("7") {
+		t.Errorf("stored %+v", rec)
+	}
 }

@@ -129,6 +129,11 @@ func (e *Engine) find(ctx context.Context, key Key) (rec Record, service *menus.
 		}
 	}()
 	rec, err := e.store.Load(ctx, key)
+	if errors.Is(err, ErrNotFound) && key.MSISDN != "" && key.ID != "" {
+		// A session that was pushed takes the first id that it hears.
+		rec, err = e.store.Load(ctx, key.nameless())
+		rec.Key.ID = key.ID
+	}
 	if errors.Is(err, ErrNotFound) {
 		return Record{}, nil, Expired
 	}

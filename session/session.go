@@ -51,6 +51,11 @@ type Event struct {
 	Gone    bool         // Refused: the dialogue is over
 	Err     error        // Refused: why
 
+	// Opening is set in an Opened, and in a Refused of the first screen of a
+	// Push: the Replier that the Push's Opener gave, which tells it from others
+	// of the same subscriber. It must be comparable.
+	Opening Replier
+
 	// Identify, if set, is told whom an event without an MSISDN belongs to,
 	// before the event is taken. It must not call the Engine.
 	Identify func(msisdn string)
@@ -81,7 +86,7 @@ const (
 	IdleTimeout    Reason = "idle_timeout"         // no answer within Config.Idle
 	MaxLength      Reason = "max_length"           // open for Config.MaxLength
 	Undeliverable  Reason = "undeliverable"        // the SMSC refused the screen, or no bind could take it
-	Expired        Reason = menus.EndExpired       // came back after a restart, but too late
+	Expired        Reason = menus.EndExpired       // left open by a process that ended: came back too late, or never
 	VersionMissing Reason = "version_missing"      // came back after a restart, its menu could not be compiled
 	InternalError  Reason = menus.EndError         // a defect; the log has the stack
 )
@@ -156,6 +161,9 @@ type Store interface {
 	// Load gives the newest open session of a key, or ErrNotFound. A key without
 	// an MSISDN stands for every subscriber's.
 	Load(ctx context.Context, key Key) (Record, error)
+	// Expire ends as Expired, at the given time, open sessions whose Last is
+	// earlier than before, at most limit of them, and tells how many.
+	Expire(ctx context.Context, before, at time.Time, limit int) (int, error)
 }
 
 // Services is the menus in force. Safe for concurrent use.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ussdd/menus"
 	"ussdd/session"
 )
 
@@ -19,6 +21,13 @@ type handset struct {
 	t       *testing.T
 	msisdn  string
 	dialled atomic.Pointer[session.Key]
+	pushed  atomic.Pointer[opening]
+}
+
+// opening is the first screen of a push on a handset.
+type opening struct {
+	*handset
+	smsc string
 }
 
 func (h *handset) Reply(text string, _ bool, _ time.Time) error {
@@ -30,7 +39,7 @@ func (h *handset) Reply(text string, _ bool, _ time.Time) error {
 
 // Subscribers with equal ids begin, answer, hang up, are refused and repeat
 // themselves, at random and from several goroutines, some under ids that they
-// have left, some without telling who they are. Nobody sees another's screen,
+// have left, some without telling who they are; and some are pushed something. Nobody sees another's screen,
 // every session ends for one reason, and the counters add up.
 func TestSoak(t *testing.T) {
 	const (
@@ -45,7 +54,16 @@ func TestSoak(t *testing.T) {
 		handsets[i] = &handset{t: t, msisdn: fmt.Sprintf("23480300%05d", i)}
 	}
 	var begins, refusals atomic.Int64
-	var wg sync.WaitGroup
+	var wg, pushing sync.WaitGroup
+	unanswered, giveUp := context.WithCancel(t.Context())
+	push := func(h *handset, smsc, text string) {
+		_, _ = r.engine.Push(unanswered, session.PushRequest{SMSC: smsc, MSISDN: h.msisdn, Code: "*999#", Text: text,
+			Opener: func(string, string) (session.Replier, menus.Medium, error) {
+				o := &opening{h, smsc}
+				h.pushed.Store(o)
+				return o, wide{}, nil
+			}})
+	}
 	for g := range goroutines {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(seed, uint64(g)))
@@ -53,7 +71,7 @@ func TestSoak(t *testing.T) {
 				h := handsets[random.IntN(subscribers)]
 				ev := session.Event{Code: "*999#", Medium: wide{}, Replier: h,
 					Key: session.Key{SMSC: []string{"a", "b"}[random.IntN(2)], MSISDN: h.msisdn, ID: []string{"1", "2", ""}[random.IntN(3)]}}
-				n := random.IntN(100)
+				n := random.IntN(110)
 				if key := h.dialled.Load(); n >= 15 && key != nil && random.IntN(4) > 0 {
 					ev.Key = *key
 				}
@@ -80,9 +98,23 @@ func TestSoak(t *testing.T) {
 				case n < 98:
 					_ = r.engine.Flush(t.Context()) // the store is there
 					continue
-				default:
+				case n < 100:
 					r.engine.Admit(ev.Key)
 					continue
+				case n < 105:
+					text := []string{"", "", "Hello"}[random.IntN(3)]
+					pushing.Go(func() { push(h, ev.Key.SMSC, text) })
+					continue
+				default:
+					o := h.pushed.Load()
+					if o == nil {
+						continue
+					}
+					ev = session.Event{Kind: session.Opened, Opening: o, Key: session.Key{SMSC: o.smsc, MSISDN: h.msisdn, ID: ev.Key.ID}}
+					if random.IntN(4) == 0 {
+						ev.Kind, ev.Key.ID, ev.Gone, ev.Err = session.Refused, "", random.IntN(2) == 0, errRefusal
+						refusals.Add(1)
+					}
 				}
 				r.engine.Handle(ev)
 				if random.IntN(10) == 0 && ev.Kind == session.Input { // delivered twice
@@ -92,6 +124,8 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	giveUp()
+	pushing.Wait()
 	r.settled()
 	r.clock.Add(1_000)
 	r.engine.Sweep(r.now())
@@ -120,8 +154,8 @@ func TestSoak(t *testing.T) {
 	if s.Steps != steps || s.Refused != refusals.Load() {
 		t.Errorf("%d steps and %d refusals counted, of %d and %d", s.Steps, s.Refused, steps, refusals.Load())
 	}
-	if n := begins.Load(); n < s.Begun+s.NoService || n > s.Begun+s.NoService+s.Repeated {
-		t.Errorf("%d begins of %d that came, %d without a service, %d repeated", s.Begun, n, s.NoService, s.Repeated)
+	if n := begins.Load(); n < s.Begun-s.Pushed+s.NoService || n > s.Begun-s.Pushed+s.NoService+s.Repeated || s.Pushed == 0 {
+		t.Errorf("%d begins, %d of them pushed, of %d that came, %d without a service, %d repeated", s.Begun, s.Pushed, n, s.NoService, s.Repeated)
 	}
 	keys := map[string]bool{}
 	for _, key := range r.desk.keys() {

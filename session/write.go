@@ -27,6 +27,15 @@ const (
 	writeShare = 20
 )
 
+// The store is asked every so often for sessions that are live nowhere: those of
+// a process that died, whose subscribers never came back. Their last step is
+// longer ago than any session lives, and than clocks differ and writes are late.
+const (
+	expireEvery  = time.Minute
+	expireMargin = 5 * time.Minute
+	expireRows   = 500 // ended at once
+)
+
 // writer is what the Engine needs to write behind.
 type writer struct {
 	ghosts atomic.Int64  // sessions that have ended and are kept only to be written
@@ -113,6 +122,7 @@ func (e *Engine) trim() {
 func (e *Engine) writeBehind(ctx context.Context) {
 	pause := time.NewTimer(minPause)
 	defer pause.Stop()
+	var expire time.Time // when to look for sessions that are live nowhere
 	for {
 		select {
 		case <-ctx.Done():
@@ -136,6 +146,11 @@ func (e *Engine) writeBehind(ctx context.Context) {
 			continue
 		case more:
 			pause.Reset(0)
+		case !began.Before(expire): // what has ended here is written
+			if !e.expireStored(ctx, began) {
+				expire = began.Add(expireEvery)
+			}
+			pause.Reset(minPause)
 		case e.draining.Load(): // there may soon be no more time
 			pause.Reset(minPause)
 		default:
@@ -143,6 +158,20 @@ func (e *Engine) writeBehind(ctx context.Context) {
 		}
 		e.judge(took)
 	}
+}
+
+// expireStored ends stored sessions that are live nowhere, and reports whether
+// there may be more.
+func (e *Engine) expireStored(ctx context.Context, at time.Time) (more bool) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	n, err := e.store.Expire(ctx, at.Add(-e.cfg.MaxLength-expireMargin), at, expireRows)
+	if err != nil {
+		e.log.Error("ending sessions that were left open", "err", err)
+		return false
+	}
+	e.counts.ended[slices.Index(Reasons, Expired)].Add(int64(n))
+	return n == expireRows
 }
 
 // judge tells when the store becomes too slow, and when it is in time again.

@@ -168,3 +168,32 @@ func TestWalletIsAskedForOnce(t *testing.T) {
 		t.Errorf("opened %d times", n)
 	}
 }
+
+// A session that a process left open and whose subscriber never came back ends
+// some time, and no session before its time.
+func TestSessionsLeftOpenEnd(t *testing.T) {
+	writing(t, 0, func(r *rig, s *saves) {
+		s.mu.Lock()
+		for i := range int64(1001) { // more than end at once
+			at := time.Now().Add(-9 * time.Minute)
+			s.records[-i-1] = session.Record{ID: -i - 1, Key: key(fmt.Sprint(i)), Started: at, Last: at}
+		}
+		at := time.Now().Add(-4 * time.Minute)
+		s.records[-5000] = session.Record{ID: -5000, Key: key("8"), Started: at, Last: at}
+		s.mu.Unlock()
+		<-time.After(2 * time.Minute)
+		if n := r.engine.Stats().Ended[session.Expired]; n != 1001 {
+			t.Errorf("%d sessions ended", n)
+		}
+		s.mu.Lock()
+		young := s.records[-5000]
+		s.mu.Unlock()
+		if !young.Ended.IsZero() {
+			t.Errorf("ended too soon: %+v", young)
+		}
+		<-time.After(4 * time.Minute)
+		if n := r.engine.Stats().Ended[session.Expired]; n != 1002 {
+			t.Errorf("%d sessions ended", n)
+		}
+	})
+}

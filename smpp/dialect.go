@@ -519,5 +519,9 @@ func (p *Profile) opened(m *Message, e *Event) {
 
 // follow returns an event about the same dialogue that can be answered like e.
 func (e *Event) follow(op Op) *Event {
-	return &Event{Op: op, Dialogue: e.Dialogue, Code: e.Code, link: e.link, bind: e.bind, wire: e.wire, replies: atomic.LoadUint32(&e.replies)}
+	f := &Event{Op: op, Dialogue: e.Dialogue, Code: e.Code, link: e.link, bind: e.bind, wire: e.wire, replies: atomic.LoadUint32(&e.replies)}
+	if e.wire.opening {
+		f.Opening = e
+	}
+	return f
 }

@@ -25,13 +25,13 @@ func TestPushVendorTLV(t *testing.T) {
 		m := s.expectSubmit("Pay N50? 1/2")
 		s.write(withSequence(golden(t, "vendor-tlv-push-resp"), m.Sequence))
 		want := smpp.Dialogue{SMSC: "mtn", MSISDN: testMSISDN, ID: "0a0b0c0d"}
-		if e := r.event(); e.Op != smpp.Opened || e.Dialogue != want {
-			t.Errorf("got %s %+v", e.Op, e.Dialogue)
+		if got := r.event(); got.Op != smpp.Opened || got.Dialogue != want || got.Opening != e {
+			t.Errorf("got %s %+v", got.Op, got.Dialogue)
 		}
 		s.write(golden(t, "vendor-tlv-push-input"))
 		s.expect(pdu.DeliverSMRespID)
 		e = r.event()
-		if e.Op != smpp.Input || e.Dialogue != want || e.Text != "1" || e.Code != "*123#" {
+		if e.Op != smpp.Input || e.Opening != nil || e.Dialogue != want || e.Text != "1" || e.Code != "*123#" {
 			t.Errorf("got %s %+v, code %q, text %q", e.Op, e.Dialogue, e.Code, e.Text)
 		}
 		if err := e.Reply("Paid", true, time.Time{}); err != nil {

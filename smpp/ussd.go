@@ -55,6 +55,10 @@ type Event struct {
 	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
 	Err      error  // Refused, and some Releases: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
 
+	// Opening is set in an Opened, and in a Refused of the reply that begins a
+	// dialogue: the Event that Open returned.
+	Opening *Event
+
 	link    *Link
 	bind    *bind // that it came on; nil: made by Open
 	wire    wire

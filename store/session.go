@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -110,6 +111,28 @@ func (db *DB) FindSession(ctx context.Context, smsc, msisdn, dialogue string) (S
 		return Session{}, fmt.Errorf("session of %s on %s: %w", mask(msisdn), smsc, notFound(err))
 	}
 	return row.session(), nil
+}
+
+// EndSessions ends, at the given time, sessions of which nothing has been heard
+// since before, at most limit of them, and tells how many.
+func (db *DB) EndSessions(ctx context.Context, before, at time.Time, reason string, limit int) (n int, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("end sessions: %w", err)
+		}
+	}()
+	var ids []any
+	if err := db.r.SelectContext(ctx, &ids, "SELECT id FROM sessions WHERE ended_at = 0 AND last_at < ? LIMIT ?", millis(before), limit); err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	args := append([]any{millis(at), clip(reason, wName), []byte{}, millis(before)}, ids...)
+	err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		ended, err := affected(tx.ExecContext(ctx, "UPDATE sessions SET ended_at = ?, reason = ?, state = ?"+
+			" WHERE ended_at = 0 AND last_at < ? AND id IN "+tuples(1, len(ids)), args...))
+		n = int(ended)
+		return err
+	})
+	return n, err
 }
 
 // ListSessions lists the sessions that f chooses, newest first.

@@ -238,6 +238,26 @@ func sessionsFound(f *fixture) {
 	}
 }
 
+// sessionsEnded: what nothing was heard of for long ends, a part at a time.
+func sessionsEnded(f *fixture) {
+	live, ended := f.session(1, 3), f.session(2, 1)
+	ended.EndedAt, ended.Reason = f.now().Add(time.Second), "completed"
+	f.save([]store.Session{live, ended, f.session(3, 1), f.session(4, 2), f.session(5, 1)}, nil)
+	before, at := f.now().Add(3*time.Second), f.now().Add(time.Hour)
+	for _, want := range []int{2, 1, 0} {
+		if n, err := f.db.EndSessions(f.ctx, before, at, "expired", 2); err != nil || n != want {
+			f.Errorf("%d sessions ended, want %d: %v", n, want, err)
+		}
+	}
+	f.wantSession(live)
+	f.wantSession(ended)
+	gone := f.session(4, 2)
+	gone.State, gone.EndedAt, gone.Reason = []byte{}, at, "expired"
+	f.wantSession(gone)
+	f.save([]store.Session{f.session(4, 2)}, nil) // it was on its way
+	f.wantSession(gone)
+}
+
 func servicesSeen(f *fixture) {
 	s := store.Service{Name: "airtime", Version: "0123456789ab", Codes: "*999#,*998#", Source: []byte("service: airtime\n✓"), SeenAt: f.now()}
 	if err := f.db.SaveService(f.ctx, s); err != nil {

@@ -73,6 +73,7 @@ var suite = []struct {
 	{"odd sessions are cut to fit", sessionsOdd},
 	{"large batches", sessionsLarge},
 	{"sessions are found", sessionsFound},
+	{"sessions are ended", sessionsEnded},
 	{"services are seen", servicesSeen},
 
 	{"ledger of a busy day", ledgerClean},

@@ -258,6 +258,11 @@ func (s sessions) Load(ctx context.Context, key session.Key) (session.Record, er
 		State: state.Menu, Heard: state.Heard, Steps: row.Steps, Started: row.StartedAt, Last: row.LastAt}, nil
 }
 
+func (s sessions) Expire(ctx context.Context, before, at time.Time, limit int) (int, error) {
+	n, err := s.db.EndSessions(ctx, before, at, string(session.Expired), limit)
+	return n, sessionError(err)
+}
+
 // wallets gives the session engine the subscribers' money.
 type wallets struct {
 	db   *store.DB

@@ -222,6 +222,9 @@ func (h handler) event(ev *smpp.Event) session.Event {
 		Counter: ev.Counter, HasCounter: ev.HasCounter, Early: ev.Early,
 		Gone: ev.Op == smpp.Refused && over(ev.Err),
 	}
+	if ev.Opening != nil {
+		e.Opening = ev.Opening
+	}
 	if ev.Dialogue.MSISDN == "" {
 		e.Identify = ev.Identify
 	}

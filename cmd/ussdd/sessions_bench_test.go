@@ -39,6 +39,7 @@ func (nowhere) Save(context.Context, []session.Record, []session.Step) error { r
 func (nowhere) Load(context.Context, session.Key) (session.Record, error) {
 	return session.Record{}, session.ErrNotFound
 }
+func (nowhere) Expire(context.Context, time.Time, time.Time, int) (int, error)  { return 0, nil }
 func (nowhere) Open(context.Context, []string) error                            { return nil }
 func (nowhere) Balance(context.Context, string) (int64, error)                  { return 0, nil }
 func (nowhere) History(context.Context, string, int) ([]session.Receipt, error) { return nil, nil }
