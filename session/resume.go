@@ -24,6 +24,8 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 			sh.tombs.add(e.tomb(ev.Key))
 			if rec.ID != 0 {
 				e.recordStored(sh, rec, Released, at)
+			} else {
+				e.counts.late.Add(1)
 			}
 			return
 		}
@@ -70,6 +72,7 @@ func (e *Engine) release(sh *shard, key Key, at time.Time) {
 	ended := sh.tombs.has(e.tomb(key))
 	if _, looking := sh.looking[key]; looking {
 		sh.looking[key] = true
+		e.counts.late.Add(1)
 		return
 	}
 	if ended || e.draining.Load() || !e.look(sh, key, func(rec Record, _ *menus.Service, _ Reason, _ bool) {
@@ -195,6 +198,7 @@ func (e *Engine) identify(ev Event) {
 	case ev.Kind != Input && ev.Kind != Release:
 	case looking && ev.Kind == Release:
 		sh.looking[ev.Key] = true
+		e.counts.late.Add(1)
 	case looking:
 		e.counts.repeated.Add(1)
 	case sh.tombs.has(e.tomb(ev.Key)):

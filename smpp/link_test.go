@@ -608,7 +608,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 			r.refused()
 		}
 		refused := r.link.Status().Counters.Refused
-		if len(refused) != 1024 || refused[0x1000] != 1 {
+		if len(refused) != 1025 || refused[0x1000] != 1 {
 			t.Errorf("%d statuses are counted", len(refused))
 		}
 	})

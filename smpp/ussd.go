@@ -45,7 +45,7 @@ type Dialogue struct {
 type Event struct {
 	Op         Op
 	HasCounter bool // see Counter
-	Early      bool // an Input that came before the SMSC acknowledged the screen that it would answer; told where there is no counter, which says more, and the profile has no AfterUser
+	Early      bool // an Input that came before the SMSC acknowledged the screen that it would answer; told where there is no counter, which says more
 	// Counter is what the PDU repeats of the counter in our last reply, if
 	// HasCounter: an SMSC that delivers an answer again delivers the same one.
 	// SMSCs that do not repeat it send anything, mostly always the same.

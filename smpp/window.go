@@ -230,14 +230,15 @@ func (c *conn) land(sequence uint32) *reply {
 }
 
 // early reports whether the SMSC has not acknowledged the last screen of a
-// dialogue yet, as far as that is known.
+// dialogue yet, as far as that is known. Where it does so after the subscriber,
+// only a screen that has not left yet tells anything.
 func (l *Link) early(d Dialogue) bool {
-	if l.unproven == nil || l.profile.AfterUser {
+	if l.unproven == nil {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.unproven[d] != nil || l.waits.has(d)
+	return l.waits.has(d) || !l.profile.AfterUser && l.unproven[d] != nil
 }
 
 // proved notes that the screen that was last sent to e's dialogue has been shown,

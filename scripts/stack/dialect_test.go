@@ -94,7 +94,7 @@ func TestEveryDialect(t *testing.T) {
 				pushed <- err
 			}()
 			if screen, err = h.Next(r.ctx); err != nil || !strings.Contains(screen.Text, "1. Buy Airtime") {
-				t.Fatalf("pushed: saw %q, %v", screen.Text, err)
+				t.Fatalf("pushed: saw %q, %v; %v", screen.Text, err, <-pushed)
 			}
 			for _, step := range [][2]string{{"1", "Select Network:"}, {"0", "1. Buy Airtime"}, {"0", "Thank you for using our service!"}} {
 				if screen, err = h.Answer(r.ctx, step[0]); err != nil || !strings.Contains(screen.Text, step[1]) {

@@ -243,9 +243,6 @@ func (s *Sim) begin(p *peer, h *Handset, service, dialled string, b *beginning) 
 		return nil, err // before the last dialogue is given up for it
 	}
 	h.orphans = 0
-	if h.dialogue != nil && h.dialogue.over && h.dialogue.asked && s.dialect.session.tag == 0 {
-		h.orphans = 1 // its reply may be on the way
-	}
 	if h.dialogue != nil {
 		s.forget(h.dialogue, statusDialogueOver)
 	}
