@@ -212,8 +212,8 @@ func (b *bench) knows(variable string) bool { return strings.Contains(b.help, va
 // one puts one load on one ESME.
 func (b *bench) one(ctx context.Context, w workload, esme string) (r result, err error) {
 	r = result{Load: w.name, ESME: esme}
-	const limit = 20 * time.Second // beyond the load's own time
-	ctx, cancel := context.WithTimeout(ctx, w.config.Warmup+w.config.Duration+limit)
+	const limit = 20 * time.Second // beyond the load's own time, which is doubled below
+	ctx, cancel := context.WithTimeout(ctx, w.config.Warmup+2*w.config.Duration+limit)
 	defer cancel()
 
 	dir, err := os.MkdirTemp(b.dir, "esme-")
@@ -227,6 +227,7 @@ func (b *bench) one(ctx context.Context, w workload, esme string) (r result, err
 		if cfg.Rate = half(b.results, w.name); cfg.Rate == 0 {
 			return r, fmt.Errorf("paced by half the rate of %s, which there is none of", onMariaDB)
 		}
+		cfg.Duration *= 2 // so that a store that does not keep up has time to fall behind
 		r.Paced = true
 	}
 	cfg.Account = smpptest.Account{SystemID: stack.SystemID, Password: stack.Password}
