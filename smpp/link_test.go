@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -1142,6 +1143,13 @@ func TestNewLinkRefuses(t *testing.T) {
 		t.Errorf("without a system_id: %v", err)
 	}
 	c := smpp.Config{Name: "mtn", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y", Password: testPassword}}}
+	var log bytes.Buffer
+	for _, h := range []slog.Handler{slog.NewJSONHandler(&log, nil), slog.NewTextHandler(&log, nil)} {
+		slog.New(h).Info("accounts", "first", c.Accounts[0], "all", c.Accounts)
+	}
+	if got := fmt.Sprintf("%s %#v %#v", &log, c, c.Accounts[0]); strings.Contains(got, testPassword) || strings.Count(got, `"y"`) != 4 {
+		t.Errorf("shown as %s", got)
+	}
 	if got := fmt.Sprintf("%v %+v %s", c, c, c.LogValue()); strings.Contains(got, testPassword) || !strings.Contains(got, "mtn [y]@h:1") {
 		t.Errorf("printed as %s", got)
 	}
