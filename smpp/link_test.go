@@ -646,6 +646,26 @@ func TestResponseTimeout(t *testing.T) {
 	})
 }
 
+// An SMSC that does not tell its version may know no TLVs.
+func TestVersionNotTold(t *testing.T) {
+	for preset, want := range map[string]int{"standard": 1, "service-type": 0} {
+		inBubble(t, preset, func(t *testing.T) {
+			r := start(t, func(c *smpp.Config) { c.Profile = profile(t, preset) })
+			for range 2 {
+				s := r.accept()
+				h, _ := s.bind(pdu.BindTransceiverID)
+				s.write(frame(pdu.BindTransceiverRespID, 0, h.Sequence, "USSDGW\x00"))
+				s.alive()
+				_ = s.conn.Close()
+			}
+			r.bound()
+			if n := strings.Count(r.log.String(), "sc_interface_version"); n != want {
+				t.Errorf("told %d times, want %d", n, want)
+			}
+		})
+	}
+}
+
 // A response of another command answers nothing, whatever its number.
 func TestResponseOfAnotherCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

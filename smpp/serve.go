@@ -272,6 +272,8 @@ func (c *conn) read(m *Message, frame []byte) (*Event, error) {
 const receiptBits = 0x3C
 
 // bindAnswered handles the response to our bind, or a generic_nack in its place.
+// An SMSC that tells no version is taken for one without TLVs by SMPP 3.4 §3.4,
+// but many of them have some.
 func (c *conn) bindAnswered(h Header, body []byte) error {
 	l, b := c.link, c.bind
 	if h.Status != 0 || h.ID == pdu.GenericNACKID {
@@ -280,8 +282,9 @@ func (c *conn) bindAnswered(h Header, body []byte) error {
 	}
 	systemID, rest, _ := cutString(body)
 	peer := string(systemID[:min(len(systemID), maxSystemID)])
-	version := "none" // SMPP 3.4 §3.4: then the SMSC knows no TLVs, which USSD cannot do without
-	if v, ok := TLVs(rest).Get(tagInterfaceVersion); ok {
+	version := "none"
+	v, told := TLVs(rest).Get(tagInterfaceVersion)
+	if told {
 		version = fmt.Sprintf("%x", v[:min(len(v), 4)])
 	}
 	c.boundAt = time.Now()
@@ -295,7 +298,13 @@ func (c *conn) bindAnswered(h Header, body []byte) error {
 	if !b.due.IsZero() {
 		c.arm(b.due)
 	}
+	warn := !told && !l.warned && (l.profile.OpTag != 0 || l.profile.Session.Tag != 0)
+	l.warned = l.warned || warn
 	l.mu.Unlock()
+	if warn {
+		l.log.Warn("the SMSC does not say which version of SMPP it has (sc_interface_version), so it may know no TLVs, and the link's profile needs them",
+			"bind", b.name, "profile", l.profile.Name)
+	}
 	return nil
 }
 
