@@ -666,6 +666,52 @@ func TestVersionNotTold(t *testing.T) {
 	}
 }
 
+// What is acknowledged and ignored is counted, and told once.
+func TestIgnored(t *testing.T) {
+	inBubble(t, "by the profile", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) {
+			c.Profile = profile(t, "standard")
+			for knob, value := range map[string]string{"op.other": "ignore", "service_type.in": "USSD"} {
+				if err := c.Profile.Set(knob, value); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		s := r.bound()
+		for range 3 {
+			m := begin()
+			m.TLVs = tlvs(0x0501, "\x77")
+			s.write(encode(t, &m))
+			s.expect(pdu.DeliverSMRespID)
+			m = begin()
+			m.ServiceType = []byte("SMS")
+			s.write(encode(t, &m))
+			s.expect(pdu.DeliverSMRespID)
+		}
+		s.alive()
+		r.noEvent()
+		if n := r.link.Status().Counters.Ignored; len(n) != 2 || n["operation"] != 3 || n["service_type"] != 3 {
+			t.Errorf("ignored %v", n)
+		}
+		log := r.log.String()
+		if strings.Count(log, "message ignored") != 2 || !strings.Contains(log, "service_type=SMS") || !strings.Contains(log, "operation=0x77") {
+			t.Errorf("logged\n%s", log)
+		}
+	})
+	inBubble(t, "not outside of a bind", func(t *testing.T) {
+		r := start(t, nil)
+		s := r.accept()
+		h, id := s.bind(0)
+		s.write(receipt(t))
+		s.expectStatus(pdu.DeliverSMRespID, 0x04)
+		s.answerBind(h, id)
+		s.alive()
+		if n := r.link.Status().Counters; n.Receipts != 0 || n.Malformed["message outside of a bind"] != 1 {
+			t.Errorf("counters %+v", n)
+		}
+	})
+}
+
 // A response of another command answers nothing, whatever its number.
 func TestResponseOfAnotherCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
