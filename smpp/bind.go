@@ -185,7 +185,7 @@ func (b *bind) dial(ctx context.Context, addr string) (net.Conn, error) {
 	secure := tls.Client(below, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = socket.Close() // the cause is known already
-		return nil, fmt.Errorf("TLS: %w", err)
+		return nil, fmt.Errorf("TLS: %w", withoutAddresses(err))
 	}
 	below.collecting = true
 	return secure, nil

@@ -525,6 +525,7 @@ func TestAdmission(t *testing.T) {
 		r.link.SetAdmin(smpp.Draining)
 		r.lives.Store(true)
 		r.begin(s)
+		synctest.Wait()
 		for i := range 5 {
 			r.mustReply(live, fmt.Sprint(i), time.Minute)
 		}

@@ -65,6 +65,13 @@ type Account struct {
 // String is the system_id: the password must not reach a log.
 func (a Account) String() string { return a.SystemID }
 
+// GoString is the system_id too, for %#v.
+func (a Account) GoString() string { return fmt.Sprintf("%q", a.SystemID) }
+
+// MarshalText likewise: what writes JSON, logs among them, does not ask for
+// String.
+func (a Account) MarshalText() ([]byte, error) { return []byte(a.SystemID), nil }
+
 // Mode is how a link binds.
 type Mode uint8
 
@@ -87,7 +94,7 @@ func (c Config) String() string {
 	return fmt.Sprintf("%s %v@%s", c.Name, c.Accounts, strings.Join(c.Addrs, ","))
 }
 
-// LogValue implements slog.LogValuer: the password must not reach a log.
+// LogValue implements slog.LogValuer: the passwords must not reach a log.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Longest fields of a bind in characters (SMPP 3.4 §4.1.1).

@@ -43,7 +43,7 @@ const maxText = 512
 // to be acknowledged. The event's link and Dialogue.SMSC are left to the caller.
 // The error is a *MalformedError.
 func (p *Profile) read(m *Message) (*Event, error) {
-	if p.OnlyServiceType != "" && string(m.ServiceType) != p.OnlyServiceType {
+	if p.foreign(m) {
 		return nil, nil
 	}
 	code, err := p.operation(m)
@@ -123,6 +123,11 @@ func (p *Profile) read(m *Message) (*Event, error) {
 		e.Counter, e.HasCounter = uint32(w.session&counter), true
 	}
 	return e, nil
+}
+
+// foreign reports whether a message is not USSD by its service_type.
+func (p *Profile) foreign(m *Message) bool {
+	return p.OnlyServiceType != "" && string(m.ServiceType) != p.OnlyServiceType
 }
 
 // span is a part of a text that is being built.

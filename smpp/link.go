@@ -31,6 +31,7 @@ type Link struct {
 	serving  context.Context    // done while the binds are to be down; nil before Run
 	down     context.CancelFunc // ends serving
 	up       chan struct{}      // closed when serving is a new one
+	warned   bool               // that the SMSC tells no version
 	lastErr  string             // why the last connection of any bind ended
 	homeless fifo               // replies that no bind can take now
 	alarm    *time.Timer        // for Run's goroutine, which keeps the time of the homeless; nil before Run

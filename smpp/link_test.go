@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -645,6 +646,72 @@ func TestResponseTimeout(t *testing.T) {
 	})
 }
 
+// An SMSC that does not tell its version may know no TLVs.
+func TestVersionNotTold(t *testing.T) {
+	for preset, want := range map[string]int{"standard": 1, "service-type": 0} {
+		inBubble(t, preset, func(t *testing.T) {
+			r := start(t, func(c *smpp.Config) { c.Profile = profile(t, preset) })
+			for range 2 {
+				s := r.accept()
+				h, _ := s.bind(pdu.BindTransceiverID)
+				s.write(frame(pdu.BindTransceiverRespID, 0, h.Sequence, "USSDGW\x00"))
+				s.alive()
+				_ = s.conn.Close()
+			}
+			r.bound()
+			if n := strings.Count(r.log.String(), "sc_interface_version"); n != want {
+				t.Errorf("told %d times, want %d", n, want)
+			}
+		})
+	}
+}
+
+// What is acknowledged and ignored is counted, and told once.
+func TestIgnored(t *testing.T) {
+	inBubble(t, "by the profile", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) {
+			c.Profile = profile(t, "standard")
+			for knob, value := range map[string]string{"op.other": "ignore", "service_type.in": "USSD"} {
+				if err := c.Profile.Set(knob, value); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		s := r.bound()
+		for range 3 {
+			m := begin()
+			m.TLVs = tlvs(0x0501, "\x77")
+			s.write(encode(t, &m))
+			s.expect(pdu.DeliverSMRespID)
+			m = begin()
+			m.ServiceType = []byte("SMS")
+			s.write(encode(t, &m))
+			s.expect(pdu.DeliverSMRespID)
+		}
+		s.alive()
+		r.noEvent()
+		if n := r.link.Status().Counters.Ignored; len(n) != 2 || n["operation"] != 3 || n["service_type"] != 3 {
+			t.Errorf("ignored %v", n)
+		}
+		log := r.log.String()
+		if strings.Count(log, "message ignored") != 2 || !strings.Contains(log, "service_type=SMS") || !strings.Contains(log, "operation=0x77") {
+			t.Errorf("logged\n%s", log)
+		}
+	})
+	inBubble(t, "not outside of a bind", func(t *testing.T) {
+		r := start(t, nil)
+		s := r.accept()
+		h, id := s.bind(0)
+		s.write(receipt(t))
+		s.expectStatus(pdu.DeliverSMRespID, 0x04)
+		s.answerBind(h, id)
+		s.alive()
+		if n := r.link.Status().Counters; n.Receipts != 0 || n.Malformed["message outside of a bind"] != 1 {
+			t.Errorf("counters %+v", n)
+		}
+	})
+}
+
 // A response of another command answers nothing, whatever its number.
 func TestResponseOfAnotherCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -1150,6 +1217,13 @@ func TestNewLinkRefuses(t *testing.T) {
 		t.Errorf("without a system_id: %v", err)
 	}
 	c := smpp.Config{Name: "mtn", Addrs: []string{"h:1"}, Accounts: []smpp.Account{{SystemID: "y", Password: testPassword}}}
+	var log bytes.Buffer
+	for _, h := range []slog.Handler{slog.NewJSONHandler(&log, nil), slog.NewTextHandler(&log, nil)} {
+		slog.New(h).Info("accounts", "first", c.Accounts[0], "all", c.Accounts)
+	}
+	if got := fmt.Sprintf("%s %#v %#v", &log, c, c.Accounts[0]); strings.Contains(got, testPassword) || strings.Count(got, `"y"`) != 4 {
+		t.Errorf("shown as %s", got)
+	}
 	if got := fmt.Sprintf("%v %+v %s", c, c, c.LogValue()); strings.Contains(got, testPassword) || !strings.Contains(got, "mtn [y]@h:1") {
 		t.Errorf("printed as %s", got)
 	}

@@ -186,7 +186,17 @@ func (c *conn) deliver(frame []byte) {
 	case state != Bound:
 		e, status = nil, statusInvalidBindState
 		l.malformed(kindState, "state", state.String())
-	case e != nil && e.Op == Begin:
+	case m.ESMClass&receiptBits != 0:
+		l.counts.receipts.Add(1)
+	case e == nil:
+		l.ignored(m)
+	default:
+		if l.people != nil {
+			l.people.meet(e)
+		}
+		if e.Op != Begin {
+			break
+		}
 		if notAdmitted = c.admit(e); notAdmitted != "" {
 			add(&l.counts.mu, &l.counts.notAdmitted, notAdmitted)
 			if l.profile.RefuseByStatus {
@@ -253,7 +263,6 @@ func (c *conn) read(m *Message, frame []byte) (*Event, error) {
 		l.malformed(CommandName(m.ID) + ": last TLV is truncated")
 	}
 	if m.ESMClass&receiptBits != 0 {
-		l.counts.receipts.Add(1)
 		return nil, nil
 	}
 	e, err := l.event(m)
@@ -261,10 +270,30 @@ func (c *conn) read(m *Message, frame []byte) (*Event, error) {
 		return nil, err
 	}
 	e.bind = c.bind
-	if l.people != nil {
-		l.people.meet(e)
-	}
 	return e, nil
+}
+
+// Kinds of messages that are acknowledged and ignored: keys of
+// Counters.Ignored.
+const (
+	kindService   = "service_type"
+	kindOperation = "operation"
+)
+
+// ignored counts a message that the profile has no use for, and logs the first of
+// its kind: that all of them are acknowledged hides a wrong profile.
+func (l *Link) ignored(m *Message) {
+	kind := kindOperation
+	if l.profile.foreign(m) {
+		kind = kindService
+	}
+	if !add(&l.counts.mu, &l.counts.ignored, kind) {
+		return
+	}
+	op, _ := l.profile.operation(m) // NoOp if it cannot be read
+	service := m.ServiceType[:min(len(m.ServiceType), maxServiceType)]
+	l.log.Warn("message ignored, as the profile wants; further ones of this kind are only counted", "kind", kind,
+		"profile", l.profile.Name, "service_type", string(service), "operation", op.String())
 }
 
 // receiptBits are set in the esm_class of delivery receipts and of
@@ -272,6 +301,8 @@ func (c *conn) read(m *Message, frame []byte) (*Event, error) {
 const receiptBits = 0x3C
 
 // bindAnswered handles the response to our bind, or a generic_nack in its place.
+// An SMSC that tells no version is taken for one without TLVs by SMPP 3.4 §3.4,
+// but many of them have some.
 func (c *conn) bindAnswered(h Header, body []byte) error {
 	l, b := c.link, c.bind
 	if h.Status != 0 || h.ID == pdu.GenericNACKID {
@@ -280,8 +311,9 @@ func (c *conn) bindAnswered(h Header, body []byte) error {
 	}
 	systemID, rest, _ := cutString(body)
 	peer := string(systemID[:min(len(systemID), maxSystemID)])
-	version := "none" // SMPP 3.4 §3.4: then the SMSC knows no TLVs, which USSD cannot do without
-	if v, ok := TLVs(rest).Get(tagInterfaceVersion); ok {
+	version := "none"
+	v, told := TLVs(rest).Get(tagInterfaceVersion)
+	if told {
 		version = fmt.Sprintf("%x", v[:min(len(v), 4)])
 	}
 	c.boundAt = time.Now()
@@ -295,7 +327,13 @@ func (c *conn) bindAnswered(h Header, body []byte) error {
 	if !b.due.IsZero() {
 		c.arm(b.due)
 	}
+	warn := !told && !l.warned && (l.profile.OpTag != 0 || l.profile.Session.Tag != 0)
+	l.warned = l.warned || warn
 	l.mu.Unlock()
+	if warn {
+		l.log.Warn("the SMSC does not say which version of SMPP it has (sc_interface_version), so it may know no TLVs, and the link's profile needs them",
+			"bind", b.name, "profile", l.profile.Name)
+	}
 	return nil
 }
 

@@ -110,6 +110,9 @@ type Counters struct {
 	Withdrawn  uint64                // replies that waited until their dialogue was over
 	Unanswered uint64                // replies whose answer was lost with the link
 	Receipts   uint64                // delivery receipts, acknowledged and ignored
+	// Messages that the profile has no use for, acknowledged and ignored, by why:
+	// "service_type" or "operation".
+	Ignored map[string]uint64
 	// Dialogues that were not admitted, by why: "draining", "queue" (too many
 	// replies wait for the SMSC) or "handler" (by Admitter).
 	NotAdmitted map[string]uint64
@@ -132,6 +135,7 @@ type counters struct {
 	refused     map[pdu.Status]uint64
 	bindFailed  map[pdu.Status]uint64
 	malformed   map[string]uint64
+	ignored     map[string]uint64
 	notAdmitted map[string]uint64
 }
 
@@ -260,6 +264,7 @@ func (c *counters) snapshot() Counters {
 	s.Refused = maps.Clone(c.refused)
 	s.BindFailed = maps.Clone(c.bindFailed)
 	s.Malformed = maps.Clone(c.malformed)
+	s.Ignored = maps.Clone(c.ignored)
 	s.NotAdmitted = maps.Clone(c.notAdmitted)
 	return s
 }

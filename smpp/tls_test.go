@@ -166,6 +166,23 @@ func TestTLSFails(t *testing.T) {
 			}
 		})
 	}
+	t.Run("reset", func(t *testing.T) {
+		l := listen(t)
+		link := startTCP(t, l, smpp.HandlerFunc(func(*smpp.Event) {}), func(cfg *smpp.Config) { cfg.TLS = trusted })
+		for range 2 { // the second comes when the first has failed
+			conn, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
+			_ = conn.Close() // with most of the greeting unread: a reset
+		}
+		if got := link.Status().LastError; got != "TLS: read: connection reset by peer" {
+			t.Errorf("last error %q", got)
+		}
+	})
 	inBubble(t, "handshake time-out", func(t *testing.T) {
 		r := start(t, func(c *smpp.Config) { c.TLS, c.ConnectTimeout = trusted, 10*time.Second })
 		s := r.accept()
