@@ -481,7 +481,7 @@ func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
 		sh.tombs.add(e.tomb(other))
 	}
 	if reason != Completed {
-		sh.resolveFor(d, &PushRefusedError{fmt.Errorf("session ended: %s", reason)})
+		sh.resolveFor(d, &PushRefusedError{&EndedError{reason}})
 	}
 	d.replier, d.medium = nil, nil // the link's event is not kept until the record is written
 	e.record(sh, d, d.record(), reason, at)
