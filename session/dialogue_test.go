@@ -242,3 +242,28 @@ func TestAdmit(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// That many sessions end at once leaves room for those who dial and buy.
+func TestSessionsThatExpireTakeNoRoom(t *testing.T) {
+	r := newRig(t, func(c *session.Config) { c.MaxEffects = 4 })
+	const n = 20
+	for i := range n {
+		r.dial(session.Key{SMSC: "sim", MSISDN: fmt.Sprintf("23480400%05d", i), ID: "1"})
+	}
+	r.clock.Store(61)
+	r.store.gate = make(chan struct{})
+	r.engine.Sweep(r.now())
+	if !r.engine.Admit(key("1")) {
+		t.Error("a begin is refused")
+	}
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "2", p)
+	p.sees(t, "You have", true)
+	close(r.store.gate)
+	for r.engine.Stats().Live > 0 { // a few at a time
+		r.clock.Add(1)
+		r.engine.Sweep(r.now())
+		r.settled()
+	}
+	r.ended(session.IdleTimeout, n)
+}

@@ -80,6 +80,7 @@ type Engine struct {
 	swept    atomic.Int64 // unix nanoseconds of the last complete sweep, by Config.Now
 	draining atomic.Bool
 	flights  flights // effects and look-ups
+	checks   flights // whether a session whose time is over went on elsewhere
 	counts   counts
 }
 
@@ -166,6 +167,7 @@ func New(cfg Config, services Services, desk Desk, wallet Wallet, store Store) *
 		cfg: cfg, services: services, desk: desk, wallet: wallet, store: store, log: cfg.Log,
 		seed:    maphash.MakeSeed(),
 		flights: flights{max: cfg.MaxEffects},
+		checks:  flights{max: max(1, cfg.MaxEffects/4)}, // nobody waits for them
 	}
 	e.counts.ended = make([]atomic.Int64, len(Reasons))
 	e.swept.Store(cfg.Now().UnixNano())
@@ -479,7 +481,7 @@ func (e *Engine) end(sh *shard, d *dialogue, reason Reason, at time.Time) {
 		sh.tombs.add(e.tomb(other))
 	}
 	if reason != Completed {
-		sh.resolveFor(d, &PushRefusedError{fmt.Errorf("session ended: %s", reason)})
+		sh.resolveFor(d, &PushRefusedError{&EndedError{reason}})
 	}
 	d.replier, d.medium = nil, nil // the link's event is not kept until the record is written
 	e.record(sh, d, d.record(), reason, at)
@@ -634,6 +636,9 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) Drain(ctx context.Context) error {
 	e.draining.Store(true)
 	e.hurry()
+	if err := e.checks.wait(ctx); err != nil {
+		return err
+	}
 	return e.flights.wait(ctx)
 }
 

@@ -31,6 +31,13 @@ func (e *PushRefusedError) Error() string { return fmt.Sprintf("push refused: %v
 // Unwrap returns the cause.
 func (e *PushRefusedError) Unwrap() error { return e.Err }
 
+// EndedError is the Err of a PushRefusedError when the session ended before the
+// SMSC said anything of its first screen: the subscriber may have seen it.
+type EndedError struct{ Reason Reason }
+
+// Error implements error.
+func (e *EndedError) Error() string { return "the session ended: " + string(e.Reason) }
+
 // Opener begins a dialogue on a subscriber's handset: the Replier's first Reply
 // is what the handset shows. It does not block.
 type Opener func(msisdn, code string) (Replier, menus.Medium, error)

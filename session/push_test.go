@@ -208,7 +208,8 @@ func TestHowAPushedSessionEnds(t *testing.T) {
 		end(r, p)
 		r.ended(reason, 1)
 		var refused *session.PushRefusedError
-		if <-p.done; !errors.As(p.err, &refused) {
+		var over *session.EndedError
+		if <-p.done; !errors.As(p.err, &refused) || !errors.As(p.err, &over) || over.Reason != reason {
 			t.Errorf("%s before the SMSC took it: %v", reason, p.err)
 		}
 	}

@@ -161,7 +161,7 @@ func (e *Engine) find(ctx context.Context, key Key) (rec Record, service *menus.
 // to ask, the next sweep does. The shard is locked.
 func (e *Engine) expire(sh *shard, d *dialogue, reason Reason, at time.Time) {
 	key, steps := d.key, d.steps
-	d.checking = e.flights.fly(func() {
+	d.checking = e.checks.fly(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Budget)
 		defer cancel()
 		stored, err := e.store.Load(ctx, key)

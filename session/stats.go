@@ -48,7 +48,7 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	c := &e.counts
 	s := Stats{
-		Live: e.live.Load(), InFlight: e.flights.inFlight(), Pending: e.pending(), Behind: e.behind(),
+		Live: e.live.Load(), InFlight: e.flights.inFlight() + e.checks.inFlight(), Pending: e.pending(), Behind: e.behind(),
 		Begun: c.begun.Load(), Pushed: c.pushed.Load(), Steps: c.steps.Load(), Repeated: c.repeated.Load(), Late: c.late.Load(),
 		Refused: c.refused.Load(), Unsent: c.unsent.Load(), Overload: c.overload.Load(),
 		NoService: c.noService.Load(), Resumed: c.resumed.Load(),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -163,9 +164,10 @@ func (c *conn) shut(cause error) {
 	flush = l.evict(b, unsent, false)
 	l.mu.Unlock()
 	flushAll(flush)
-	if unknown > 0 {
-		l.log.Warn("connection ended before the SMSC answered", "bind", b.name, "replies", unknown)
+	if len(unknown) > 0 {
+		l.log.Warn("connection ended before the SMSC answered", "bind", b.name, "replies", len(unknown))
 	}
+	l.refuse(slices.DeleteFunc(unknown, func(r *reply) bool { return !r.event.wire.opening }), ErrCutOff)
 }
 
 // farewell reports whether the SMSC is to get what is unwritten although the

@@ -238,3 +238,24 @@ func TestPushEnd(t *testing.T) {
 		endedBy(0x11)
 	})
 }
+
+// Nobody knows what became of a push whose connection ended, and it says so.
+func TestPushCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		answer := r.begin(s)
+		r.mustReply(answer, "an answer", time.Minute)
+		s.expectSubmit("an answer")
+		e, err := r.link.Open(testMSISDN, "*123#")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.mustReply(e, "a push", time.Minute)
+		s.expectSubmit("a push")
+		_ = s.conn.Close()
+		if got := r.event(); got.Op != smpp.Refused || got.Err != smpp.ErrCutOff || got.Opening != e {
+			t.Errorf("got %s, %v", got.Op, got.Err)
+		}
+	})
+}

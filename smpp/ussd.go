@@ -53,7 +53,7 @@ type Event struct {
 	Dialogue Dialogue
 	Code     string // service code that was dialled to, "*999#"; may be empty in what follows a Begin
 	Text     string // what the subscriber typed, without a trailing CR; for Begin the whole dialled string
-	Err      error  // Refused, and some Releases: *StatusError, ErrTimeout, ErrExpired, ErrLinkLost or ErrClosed
+	Err      error  // Refused, and some Releases: *StatusError, ErrTimeout, ErrCutOff, ErrExpired, ErrLinkLost or ErrClosed
 
 	// Opening is set in an Opened, and in a Refused of the reply that begins a
 	// dialogue: the Event that Open returned.
@@ -99,6 +99,10 @@ var (
 	// ErrTimeout is the Err of a reply that was sent and not answered within
 	// Config.ResponseTimeout. The subscriber may have seen it.
 	ErrTimeout = errors.New("smpp: the SMSC did not answer in time")
+
+	// ErrCutOff is the Err of a reply that begins a dialogue whose connection
+	// ended before the SMSC answered. The subscriber may have seen it.
+	ErrCutOff = errors.New("smpp: the connection ended before the SMSC answered")
 )
 
 // StatusError says that the SMSC refused a submit_sm.
@@ -148,8 +152,8 @@ var _ Handler = HandlerFunc(nil)
 // The error is ErrTextTooLong, ErrQueueFull, ErrNotBound, ErrExpired or
 // ErrClosed, and then nothing is sent. If the SMSC refuses the reply later, the
 // link's Handler gets an event with Op Refused and the same Dialogue. There is
-// no event if the link is lost between the reply and its answer: the subscriber
-// may well see it and go on.
+// no event if the link is lost between the reply and its answer, because the
+// subscriber may well see it and go on, but for a reply that begins a dialogue.
 func (e *Event) Reply(text string, end bool, deadline time.Time) error {
 	if e.Op == Release || e.wire.last {
 		return ErrClosed

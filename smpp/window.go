@@ -422,17 +422,17 @@ func (c *conn) nextExpiry() time.Time {
 // replies of which the socket has taken nothing; what became of the others
 // nobody can know, and sending them again could show a screen twice. Call with
 // Link.mu.
-func (c *conn) abandon() (unsent []*reply, unknown int) {
+func (c *conn) abandon() (unsent, unknown []*reply) {
 	for r := c.flight.open.first; r != nil; r = c.flight.open.first {
 		c.land(r.sequence)
 		if r.offset >= c.written {
 			c.link.waits.enter(r)
 			unsent = append(unsent, r)
 		} else {
-			unknown++
+			unknown = append(unknown, r)
 		}
 	}
-	c.link.counts.unanswered.Add(uint64(unknown))
+	c.link.counts.unanswered.Add(uint64(len(unknown)))
 	return unsent, unknown
 }
 

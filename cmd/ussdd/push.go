@@ -52,6 +52,7 @@ func pushed(p control.PushRequest, err error) (result string, problem *control.P
 		return "accepted", nil
 	}
 	var refusal *smpp.StatusError
+	var ended *session.EndedError
 	for _, known := range []struct {
 		is     bool
 		result string
@@ -66,6 +67,10 @@ func pushed(p control.PushRequest, err error) (result string, problem *control.P
 		{errors.Is(err, smpp.ErrTextTooLong), "failed", http.StatusUnprocessableEntity, "the text does not fit on one screen of " + p.SMSC},
 		{errors.As(err, &refusal), "refused", http.StatusBadGateway, p.SMSC + " refused it: " + err.Error()},
 		{errors.Is(err, smpp.ErrTimeout), "unanswered", http.StatusGatewayTimeout, p.SMSC + " did not answer in time; the subscriber may have seen it"},
+		{errors.Is(err, smpp.ErrCutOff), "unanswered", http.StatusGatewayTimeout,
+			"the connection to " + p.SMSC + " ended before it answered; the subscriber may have seen it"},
+		{errors.As(err, &ended) && ended.Reason != session.InternalError, "unanswered", http.StatusGatewayTimeout,
+			p.SMSC + " did not answer before the session ended; the subscriber may have seen it: " + err.Error()},
 		{errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled), "unanswered", http.StatusGatewayTimeout,
 			p.SMSC + " has not answered yet; the subscriber may see it"},
 		{slices.ContainsFunc([]error{smpp.ErrNotBound, smpp.ErrLinkLost, smpp.ErrExpired, smpp.ErrQueueFull, smpp.ErrClosed},
