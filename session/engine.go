@@ -230,7 +230,9 @@ func (e *Engine) Handle(ev Event) {
 		switch {
 		case d == nil:
 			e.release(sh, ev.Key, at)
-		case !e.leaves(sh, d, ev.Key):
+		case e.leaves(sh, d, ev.Key):
+			e.counts.repeated.Add(1) // one of two dialogues of one dialling
+		default:
 			e.end(sh, d, Released, at)
 		}
 	case Refused:
