@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -47,9 +46,7 @@ func TestSoak(t *testing.T) {
 }
 
 func soak(t *testing.T, dialect string, length time.Duration) {
-	lf, _ := os.Create("/tmp/soak-" + dialect + ".log")
-	defer lf.Close()
-	r := speak(t, smpptest.Config{Log: slog.New(slog.NewTextHandler(lf, &slog.HandlerOptions{Level: slog.LevelDebug})), Dialect: dialect, Chaos: &smpptest.Chaos{Seed: soakSeed, Rate: 0.04}})
+	r := speak(t, smpptest.Config{Dialect: dialect, Chaos: &smpptest.Chaos{Seed: soakSeed, Rate: 0.04}})
 	var cancel context.CancelFunc
 	r.ctx, cancel = context.WithTimeout(context.Background(), length+deadline)
 	t.Cleanup(cancel)
