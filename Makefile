@@ -11,7 +11,7 @@ VERSION    := $(shell git describe --always --dirty 2>/dev/null || echo unversio
 export GOFLAGS += -buildvcs=false
 BUILD = CGO_ENABLED=0 $(GO)
 
-.PHONY: build demo phone test check fuzz bench load install clean
+.PHONY: build demo phone test check fuzz soak bench load install clean
 
 build:
 	$(BUILD) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/...
@@ -33,6 +33,11 @@ check:
 FUZZTIME ?= 20s
 fuzz:
 	GO="$(GO)" scripts/fuzz $(FUZZTIME)
+
+# Every dialect for SOAKTIME, with faults at random and connections that break.
+SOAKTIME ?= 30s
+soak:
+	CGO_ENABLED=1 USSDD_TEST_SOAK=$(SOAKTIME) $(GO) test -race -v -timeout 20m -run Soak ./scripts/stack
 
 bench:
 	$(BUILD) test -run '^$$' -bench . -benchmem ./...

@@ -609,8 +609,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 			r.refused()
 		}
 		refused := r.link.Status().Counters.Refused
-		if len(refused) != 1025 || refused[0x1000] != 1 {
-			t.Errorf("%d statuses are counted", len(refused))
+		if others := refused[smpp.OtherStatus]; len(refused) != 1025 || refused[0x1000] != 1 || others != 1100-1024 {
+			t.Errorf("%d statuses are counted, and %d others", len(refused), others)
 		}
 	})
 }
