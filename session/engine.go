@@ -372,9 +372,7 @@ func (e *Engine) join(sh *shard, d *dialogue, ev Event, at time.Time) {
 
 func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 	if d == nil {
-		// A dialogue that was only told something, or ended before its id was
-		// known, left a tombstone without an id.
-		if sh.tombs.has(e.tomb(ev.Key)) || sh.tombs.has(e.tomb(ev.Key.nameless())) {
+		if ev.Key.ID != "" && sh.tombs.has(e.tomb(ev.Key)) {
 			e.counts.late.Add(1)
 			return
 		}
