@@ -356,18 +356,38 @@ func (e *Engine) start(sh *shard, d *dialogue, at time.Time) {
 // locked.
 func (e *Engine) join(sh *shard, d *dialogue, ev Event, at time.Time) {
 	e.counts.repeated.Add(1)
+	if ev.Key.ID == d.twin {
+		return
+	}
+	if d.twin != "" { // a third: the oldest goes
+		e.leaves(sh, d, Key{SMSC: d.key.SMSC, MSISDN: d.key.MSISDN, ID: d.twin})
+	}
+	first := d.replier
 	d.twin, d.key.ID = d.key.ID, ev.Key.ID
 	d.replier, d.medium, d.heard = ev.Replier, ev.Medium, Heard{}
 	d.heard.hear(ev)
 	sh.tombs.remove(e.tomb(d.key))
 	sh.wait(d)
 	if d.busy {
-		return // its result is the first screen
+		d.replier = both{first, ev.Replier} // its result is the first screen
+		return
 	}
 	turn := d.service.Step(menus.State{}, menus.Start(), menus.Env{Caller: d.key.MSISDN, Medium: d.medium})
 	if err := e.say(d, turn.Text, turn.End, at); err != nil {
 		e.leaves(sh, d, d.key)
 	}
+}
+
+// both shows a screen in two dialogues, of which one is enough.
+type both [2]Replier
+
+// Reply implements Replier.
+func (b both) Reply(text string, end bool, deadline time.Time) error {
+	first, second := b[0].Reply(text, end, deadline), b[1].Reply(text, end, deadline)
+	if first == nil {
+		return nil
+	}
+	return second
 }
 
 func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
