@@ -249,6 +249,11 @@ func (m *memory) Save(_ context.Context, records []session.Record, steps []sessi
 			return session.ErrInvalid
 		}
 	}
+	for _, s := range steps {
+		if s.Input == "poison" {
+			return session.ErrInvalid
+		}
+	}
 	for _, r := range records {
 		if old, ok := m.records[r.ID]; ok && old.Steps > r.Steps {
 			continue
@@ -898,7 +903,9 @@ func TestOddRowsDoNotHoldUpTheOthers(t *testing.T) {
 	if len(r.store.records) != 2 || r.wallet.opened["2348030000001"] != 1 {
 		t.Errorf("stored %d sessions, opened %v", len(r.store.records), r.wallet.opened)
 	}
-	if s := r.engine.Stats(); s.DroppedRecords != 1 || s.Pending != 0 {
+	r.send(session.Input, key("1"), "poison", newPhone())
+	r.flush()
+	if s := r.engine.Stats(); s.DroppedRecords != 1 || s.DroppedSteps != 1 || s.Pending != 0 {
 		t.Errorf("%+v", s)
 	}
 }
