@@ -303,3 +303,13 @@ func TestBeginUnderTwoIDsDuringAnAction(t *testing.T) {
 	}
 	r.ended(session.Completed, 1)
 }
+
+// Either of two ids tells whose the dialogue is.
+func TestEitherOfTwoIDsAlone(t *testing.T) {
+	for _, id := range []string{"1", "2"} {
+		r := newRig(t)
+		phones := map[string]*phone{"1": r.dial(key("1")), "2": r.dial(key("2"))}
+		r.unnamed(session.Input, id, "1", phones[id])
+		phones[id].sees(t, "Pay", false)
+	}
+}

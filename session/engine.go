@@ -79,8 +79,9 @@ type Engine struct {
 	live     atomic.Int64
 	swept    atomic.Int64 // unix nanoseconds of the last complete sweep, by Config.Now
 	draining atomic.Bool
-	flights  flights // effects and look-ups
-	checks   flights // whether a session whose time is over went on elsewhere
+	flights  flights    // effects and look-ups
+	search   sync.Mutex // one search of all live sessions at a time: it keeps their shards from others
+	checks   flights    // whether a session whose time is over went on elsewhere
 	counts   counts
 }
 

@@ -250,16 +250,18 @@ func (e *Engine) identified(sh *shard, ev Event, at time.Time) {
 // reason why there is none.
 func (e *Engine) owner(key Key) (Key, Reason) {
 	var newest *dialogue
+	e.search.Lock()
 	for i := range e.shards {
 		sh := &e.shards[i]
 		sh.mu.Lock()
 		for _, d := range sh.live {
-			if d.key.ID == key.ID && d.key.SMSC == key.SMSC && (newest == nil || d.id > newest.id) {
+			if (d.key.ID == key.ID || d.twin == key.ID && key.ID != "") && d.key.SMSC == key.SMSC && (newest == nil || d.id > newest.id) {
 				newest = d
 			}
 		}
 		sh.mu.Unlock()
 	}
+	e.search.Unlock()
 	if newest != nil {
 		key.MSISDN = newest.key.MSISDN
 		return key, ""
