@@ -267,3 +267,49 @@ func TestSessionsThatExpireTakeNoRoom(t *testing.T) {
 	}
 	r.ended(session.IdleTimeout, n)
 }
+
+// A begin under an id that is known already is shown nothing again, and of three
+// ids the oldest is left.
+func TestBeginAgainUnderOneOfTwoIDs(t *testing.T) {
+	r := newRig(t)
+	p := r.dial(key("1"))
+	q := r.dial(key("2"))
+	for _, id := range []string{"1", "2", "1"} {
+		r.send(session.Begin, key(id), "*999#", p)
+	}
+	p.dark(t)
+	third := r.dial(key("3"))
+	r.send(session.Input, key("1"), "1", p)
+	p.dark(t)
+	if s := r.engine.Stats(); s.Repeated != 5 || s.Late != 1 || s.Live != 1 || s.InFlight != 0 {
+		t.Errorf("%+v", s)
+	}
+	r.send(session.Input, key("2"), "1", q)
+	q.sees(t, "Pay", false)
+	third.dark(t)
+}
+
+// A first screen that an action makes is shown under both ids.
+func TestBeginUnderTwoIDsDuringAnAction(t *testing.T) {
+	r := newRig(t)
+	phones := []*phone{newPhone(), newPhone()}
+	r.wallet.gate = make(chan struct{})
+	for i, id := range []string{"1", "2"} {
+		r.engine.Handle(session.Event{Kind: session.Begin, Key: key(id), Code: "*998#", Text: "*998#", Medium: wide{}, Replier: phones[i]})
+	}
+	close(r.wallet.gate)
+	for _, p := range phones {
+		p.sees(t, "You have", true)
+	}
+	r.ended(session.Completed, 1)
+}
+
+// Either of two ids tells whose the dialogue is.
+func TestEitherOfTwoIDsAlone(t *testing.T) {
+	for _, id := range []string{"1", "2"} {
+		r := newRig(t)
+		phones := map[string]*phone{"1": r.dial(key("1")), "2": r.dial(key("2"))}
+		r.unnamed(session.Input, id, "1", phones[id])
+		phones[id].sees(t, "Pay", false)
+	}
+}

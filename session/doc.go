@@ -42,5 +42,5 @@
 // goroutines. Run owns the sweep of idle sessions, and a goroutine of its own
 // writes behind, so that a store that hangs stops neither. Each effect and each
 // look into the store has one goroutine, bounded by Config.MaxEffects and waited
-// for by Drain.
+// for by Drain; so has each session whose time is over, a quarter as many.
 package session

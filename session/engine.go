@@ -79,8 +79,9 @@ type Engine struct {
 	live     atomic.Int64
 	swept    atomic.Int64 // unix nanoseconds of the last complete sweep, by Config.Now
 	draining atomic.Bool
-	flights  flights // effects and look-ups
-	checks   flights // whether a session whose time is over went on elsewhere
+	flights  flights    // effects and look-ups
+	search   sync.Mutex // one search of all live sessions at a time: it keeps their shards from others
+	checks   flights    // whether a session whose time is over went on elsewhere
 	counts   counts
 }
 
@@ -358,13 +359,21 @@ func (e *Engine) start(sh *shard, d *dialogue, at time.Time) {
 // locked.
 func (e *Engine) join(sh *shard, d *dialogue, ev Event, at time.Time) {
 	e.counts.repeated.Add(1)
+	if ev.Key.ID == d.twin {
+		return
+	}
+	if d.twin != "" { // a third: the oldest goes
+		e.leaves(sh, d, Key{SMSC: d.key.SMSC, MSISDN: d.key.MSISDN, ID: d.twin})
+	}
+	first := d.replier
 	d.twin, d.key.ID = d.key.ID, ev.Key.ID
 	d.replier, d.medium, d.heard = ev.Replier, ev.Medium, Heard{}
 	d.heard.hear(ev)
 	sh.tombs.remove(e.tomb(d.key))
 	sh.wait(d)
 	if d.busy {
-		return // its result is the first screen
+		d.replier = both{first, ev.Replier} // its result is the first screen
+		return
 	}
 	turn := d.service.Step(menus.State{}, menus.Start(), menus.Env{Caller: d.key.MSISDN, Medium: d.medium})
 	if err := e.say(d, turn.Text, turn.End, at); err != nil {
@@ -372,11 +381,21 @@ func (e *Engine) join(sh *shard, d *dialogue, ev Event, at time.Time) {
 	}
 }
 
+// both shows a screen in two dialogues, of which one is enough.
+type both [2]Replier
+
+// Reply implements Replier.
+func (b both) Reply(text string, end bool, deadline time.Time) error {
+	first, second := b[0].Reply(text, end, deadline), b[1].Reply(text, end, deadline)
+	if first == nil {
+		return nil
+	}
+	return second
+}
+
 func (e *Engine) input(sh *shard, d *dialogue, ev Event, at time.Time) {
 	if d == nil {
-		// A dialogue that was only told something, or ended before its id was
-		// known, left a tombstone without an id.
-		if sh.tombs.has(e.tomb(ev.Key)) || sh.tombs.has(e.tomb(ev.Key.nameless())) {
+		if ev.Key.ID != "" && sh.tombs.has(e.tomb(ev.Key)) {
 			e.counts.late.Add(1)
 			return
 		}

@@ -78,6 +78,25 @@ screens:
   bye: {kind: end, text: Bye}
 `
 
+// purse is a service that begins with an action.
+const purse = `
+service: purse
+codes: ["*998#"]
+start: balance
+texts:
+  invalid: "Choose one of the options."
+  tries: "Too many wrong entries."
+  expired: "Session expired."
+  busy: "Try again."
+screens:
+  balance:
+    kind: action
+    do: balance
+    on: {ok: shown, unavailable: failed}
+  shown: {kind: end, text: "You have {balance|naira}"}
+  failed: {kind: end, text: Failed}
+`
+
 type wide struct{}
 
 func (wide) Fold(s string) string      { return s }
@@ -177,6 +196,7 @@ const oddNumber = "2348039999999"
 type wallet struct {
 	mu     sync.Mutex
 	opened map[string]int
+	gate   chan struct{} // if set, Balance waits for it
 }
 
 func (w *wallet) Open(_ context.Context, msisdns []string) error {
@@ -193,7 +213,12 @@ func (w *wallet) Open(_ context.Context, msisdns []string) error {
 	}
 	return nil
 }
-func (w *wallet) Balance(context.Context, string) (int64, error) { return 150050, nil }
+func (w *wallet) Balance(context.Context, string) (int64, error) {
+	if w.gate != nil {
+		<-w.gate
+	}
+	return 150050, nil
+}
 func (w *wallet) History(context.Context, string, int) ([]session.Receipt, error) {
 	return nil, nil
 }
@@ -221,6 +246,11 @@ func (m *memory) Save(_ context.Context, records []session.Record, steps []sessi
 	}
 	for _, r := range records {
 		if r.Key.SMSC == "poison" {
+			return session.ErrInvalid
+		}
+	}
+	for _, s := range steps {
+		if s.Input == "poison" {
 			return session.ErrInvalid
 		}
 	}
@@ -328,7 +358,7 @@ func newRigOn(t *testing.T, store *memory, change ...func(*session.Config)) *rig
 
 func newRigWith(t *testing.T, store session.Store, change ...func(*session.Config)) *rig {
 	t.Helper()
-	cat, err := menus.Load(fstest.MapFS{"shop.yaml": {Data: []byte(shop)}}, menus.Options{Actions: session.Actions(), Medium: wide{}})
+	cat, err := menus.Load(fstest.MapFS{"shop.yaml": {Data: []byte(shop)}, "purse.yaml": {Data: []byte(purse)}}, menus.Options{Actions: session.Actions(), Medium: wide{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -873,7 +903,9 @@ func TestOddRowsDoNotHoldUpTheOthers(t *testing.T) {
 	if len(r.store.records) != 2 || r.wallet.opened["2348030000001"] != 1 {
 		t.Errorf("stored %d sessions, opened %v", len(r.store.records), r.wallet.opened)
 	}
-	if s := r.engine.Stats(); s.DroppedRecords != 1 || s.Pending != 0 {
+	r.send(session.Input, key("1"), "poison", newPhone())
+	r.flush()
+	if s := r.engine.Stats(); s.DroppedRecords != 1 || s.DroppedSteps != 1 || s.Pending != 0 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -100,7 +100,11 @@ func (e *Engine) opening(sh *shard, ev Event, at time.Time) {
 	}
 	d := sh.live[sub]
 	if d == nil || !d.pushed || d.replier != ev.Opening {
-		return // told, over, or answered already
+		// Told, over, or answered already.
+		if ev.Kind == Opened && ev.Key.ID != "" && (d == nil || d.key.ID != ev.Key.ID) {
+			sh.tombs.add(e.tomb(ev.Key))
+		}
+		return
 	}
 	switch {
 	case ev.Kind == Refused && ev.Gone:
@@ -179,7 +183,7 @@ func (e *Engine) open(r PushRequest, service *menus.Service) (*push, error) {
 			sh.resolve(p, &PushRefusedError{err})
 			return p, nil
 		}
-		sh.tombs.add(e.tomb(key)) // the handset's confirmation finds no session and needs none
+		sh.tombs.add(e.tomb(key)) // the handset's confirmation finds no session and needs none; it may bring an id
 		return p, nil
 	}
 	p.d = &dialogue{id: e.cfg.NewID(), key: key, code: r.Code, service: service, started: at, last: at,

@@ -309,3 +309,36 @@ func TestPushedSessionGoesOnAfterARestart(t *testing.T) {
 		t.Errorf("stored %+v", rec)
 	}
 }
+
+// A session that waits in the store goes on although its subscriber has been told
+// something meanwhile.
+func TestPushedTextLeavesAStoredSessionAlone(t *testing.T) {
+	for _, id := range []string{"7", ""} {
+		r := newRig(t)
+		p := r.dial(key(id))
+		r.flush()
+		again := newRigOn(t, r.store)
+		q := again.push(t.Context(), "Hello")
+		q.sees(t, "Hello", true)
+		again.opened(q, "")
+		q.comesTo(t, "", nil)
+		again.send(session.Input, key(id), "1", p)
+		p.sees(t, "Pay", false)
+		again.send(session.Input, key("9"), "", q.phone)
+		again.settled()
+		q.dark(t) // the confirmation
+	}
+}
+
+// The id that the SMSC gives a text is remembered.
+func TestConfirmationOfAPushedText(t *testing.T) {
+	r := newRig(t)
+	q := r.push(t.Context(), "Hello")
+	q.sees(t, "Hello", true)
+	r.opened(q, "7")
+	r.send(session.Input, key("7"), "", q.phone)
+	r.send(session.Release, key("7"), "", q.phone)
+	if s := r.engine.Stats(); s.Late != 2 || r.store.loaded() != 0 {
+		t.Errorf("%+v, %d look-ups", s, r.store.loaded())
+	}
+}

@@ -19,6 +19,10 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 		return
 	}
 	deadline := at.Add(e.cfg.Budget + replyGrace)
+	// A dialogue that was only told something, or ended before its id was known,
+	// left a tombstone without an id. Whether the event is of that one or of a
+	// stored session, the store knows.
+	nameless := sh.tombs.has(e.tomb(ev.Key.nameless()))
 	if e.full() || !e.look(sh, ev.Key, func(rec Record, service *menus.Service, reason Reason, released bool) {
 		if released {
 			sh.tombs.add(e.tomb(ev.Key))
@@ -31,6 +35,9 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 		}
 		live := sh.live[ev.Key.subscriber()]
 		switch {
+		case nameless && rec.ID == 0:
+			e.counts.late.Add(1)
+			return
 		case live != nil && (rec.ID == 0 || live.started.After(rec.Started)):
 			e.counts.late.Add(1) // the subscriber has moved on
 			return
@@ -62,14 +69,16 @@ func (e *Engine) resume(sh *shard, ev Event, at time.Time) {
 		e.answer(sh, d, ev, at)
 	}) {
 		e.counts.overload.Add(1)
-		e.reply(ev.Replier, BusyText, true, deadline)
+		if !nameless {
+			e.reply(ev.Replier, BusyText, true, deadline)
+		}
 	}
 }
 
 // release ends the stored session of a dialogue that this process does not
 // hold, so that it does not stay open for ever. The shard is locked.
 func (e *Engine) release(sh *shard, key Key, at time.Time) {
-	ended := sh.tombs.has(e.tomb(key))
+	ended := key.ID != "" && sh.tombs.has(e.tomb(key))
 	if _, looking := sh.looking[key]; looking {
 		sh.looking[key] = true
 		e.counts.late.Add(1)
@@ -245,16 +254,18 @@ func (e *Engine) identified(sh *shard, ev Event, at time.Time) {
 // reason why there is none.
 func (e *Engine) owner(key Key) (Key, Reason) {
 	var newest *dialogue
+	e.search.Lock()
 	for i := range e.shards {
 		sh := &e.shards[i]
 		sh.mu.Lock()
 		for _, d := range sh.live {
-			if d.key.ID == key.ID && d.key.SMSC == key.SMSC && (newest == nil || d.id > newest.id) {
+			if (d.key.ID == key.ID || d.twin == key.ID && key.ID != "") && d.key.SMSC == key.SMSC && (newest == nil || d.id > newest.id) {
 				newest = d
 			}
 		}
 		sh.mu.Unlock()
 	}
+	e.search.Unlock()
 	if newest != nil {
 		key.MSISDN = newest.key.MSISDN
 		return key, ""

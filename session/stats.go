@@ -37,7 +37,7 @@ type Stats struct {
 	Overload       int64         // begins and actions refused for lack of room, or while draining
 	NoService      int64         // begins with a code that no service has
 	Resumed        int64         // sessions that went on from the store
-	DroppedSteps   int64         // steps lost because the store was away too long
+	DroppedSteps   int64         // steps lost because the store was away too long, or will not take them
 	DroppedRecords int64         // sessions whose state was not stored, for want of room or because the store will not take it
 	WriteErrors    int64         // failed batch writes; the batch is written again
 	SlowWrites     int64         // times that writing behind took more than a second

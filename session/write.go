@@ -328,7 +328,8 @@ func (e *Engine) saveSessions(ctx context.Context, batch []*dialogue) (unsaved [
 	}
 	for i := range records {
 		if err := e.store.Save(ctx, records[i:i+1], nil); errors.Is(err, ErrInvalid) {
-			e.drop("session", records[i].ID, err)
+			e.counts.droppedRecords.Add(1)
+			e.log.Error("session not stored", "session", records[i].ID, "err", err)
 		} else if err != nil {
 			return unsaved[i:], err
 		}
@@ -381,17 +382,13 @@ func (e *Engine) saveSteps(ctx context.Context, steps []Step) (unsaved []Step, e
 	}
 	for i := range steps {
 		if err := e.store.Save(ctx, nil, steps[i:i+1]); errors.Is(err, ErrInvalid) {
-			e.drop("step", steps[i].Session, err)
+			e.counts.droppedSteps.Add(1)
+			e.log.Error("step not stored", "session", steps[i].Session, "err", err)
 		} else if err != nil {
 			return steps[i:], err
 		}
 	}
 	return nil, nil
-}
-
-func (e *Engine) drop(what string, session int64, err error) {
-	e.counts.droppedRecords.Add(1)
-	e.log.Error(what+" not stored", "session", session, "err", err)
 }
 
 // behind is how long ago everything was stored that was in memory then.

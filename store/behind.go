@@ -107,17 +107,18 @@ func (db *DB) paceOnce(ctx context.Context, r rows, from int, p *pacer) (next, r
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	// Such a commit does not wait for the disk; the next change of money makes it
-	// do so, for what was before it too.
-	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
-		return 0, 0, err
-	}
-	defer func() {
+	defer func() { // also if the change below was called away: it may have been made
+
 		if _, e := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); e != nil {
 			// No change of money may use this connection.
 			err = errors.Join(err, e, ignoreBadConn(conn.Raw(func(any) error { return driver.ErrBadConn })))
 		}
 	}()
+	// Such a commit does not wait for the disk; the next change of money makes it
+	// do so, for what was before it too.
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return 0, 0, err
+	}
 	var stmts []*sqlx.Stmt
 	defer func() {
 		for _, stmt := range stmts {

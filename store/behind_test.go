@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 )
 
@@ -78,5 +79,44 @@ func TestPacedWritesLeaveMoneyDurable(t *testing.T) {
 	}
 	if err := db.pace(ctx, again); !errors.Is(err, context.Canceled) || synchronous() != full || db.count(t) != 10 {
 		t.Errorf("called away: %v; synchronous is %d, %d rows", err, synchronous(), db.count(t))
+	}
+}
+
+// looked is a context that ends when it has been looked at so often.
+type looked struct {
+	context.Context
+	end  context.CancelFunc
+	left *atomic.Int64
+}
+
+func (l looked) look() {
+	if l.left.Add(-1) < 0 {
+		l.end()
+	}
+}
+
+func (l looked) Done() <-chan struct{} {
+	l.look()
+	return l.Context.Done()
+}
+
+func (l looked) Err() error {
+	l.look()
+	return l.Context.Err()
+}
+
+// However early it is called away, the connection is left as it was.
+func TestPacedWritesCalledAway(t *testing.T) {
+	db, r := paced(t, 10)
+	for looks := range int64(40) {
+		ctx, end := context.WithCancel(t.Context())
+		left := new(atomic.Int64)
+		left.Store(looks)
+		_ = db.pace(looked{ctx, end, left}, r)
+		end()
+		var level int
+		if err := db.w.Get(&level, "PRAGMA synchronous"); err != nil || level != 2 {
+			t.Fatalf("called away at look %d: synchronous is %d, %v", looks, level, err)
+		}
 	}
 }
