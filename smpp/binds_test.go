@@ -828,6 +828,9 @@ func TestOpen(t *testing.T) {
 				t.Errorf("%q was taken", number)
 			}
 		}
+		if _, err := r.link.Open(testMSISDN, ""); err == nil || err.Error() != `open: "" is not a service code` {
+			t.Errorf("without a code: %v", err)
+		}
 		r.bound()
 	})
 }

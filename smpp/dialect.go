@@ -500,7 +500,7 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 		service = strings.Trim(code, "*#")
 	}
 	if service == "" || len(service) > maxAddress || !printable([]byte(service)) {
-		return nil, fmt.Errorf("open: %q is not a service code", code)
+		return nil, fmt.Errorf("%q is not a service code", code)
 	}
 	return &Event{Dialogue: Dialogue{MSISDN: msisdn}, Code: code, wire: wire{
 		ends: ends{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fiorix/go-smpp/smpp/pdu"
@@ -99,14 +100,15 @@ func (x *explanation) pdu(frame []byte) {
 	_ = Decode(frame, &m) // as far as it goes
 	x.dcs, x.ours = m.DataCoding, x.p.outbound(&m)
 	x.rest = frame[HeaderLen:]
-	for _, f := range bodies[h.ID] {
+	fields := bodies[h.ID]
+	for at, f := range fields {
 		if len(x.rest) == 0 && (h.ID&responseBit != 0 || f.kind == tlvField) {
 			break // a response may have no body
 		}
 		if x.field(f); x.cut {
 			x.line(f.name, "is cut off")
-			if f.kind == secretField {
-				x.rest = nil
+			if i := slices.IndexFunc(fields, func(f field) bool { return f.kind == secretField }); at <= i {
+				x.rest = nil // it may be in there
 			}
 			break
 		}

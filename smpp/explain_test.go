@@ -1,6 +1,7 @@
 package smpp_test
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -46,6 +47,8 @@ func TestExplain(t *testing.T) {
 		}},
 		{name: "bind", frame: golden(t, "bind"), want: []string{`system_id "esme1"`, `password "***"`, "interface_version 0x34 SMPP 3.4"}, without: testPassword},
 		{name: "bind_resp", frame: golden(t, "bind-resp"), want: []string{`system_id "USSDGW"`, "tlv 0x0210 sc_interface_version: 0x34 SMPP 3.4"}},
+		{name: "bind without an end of its system_id", frame: frame(pdu.BindTransceiverID, 0, 1, "esme1"+testPassword), want: []string{"system_id is cut off"},
+			without: hex.EncodeToString([]byte(testPassword))},
 		{name: "truncated TLV", frame: frame(pdu.DeliverSMRespID, 0, 7, "\x00\x05\x01\x00\x01"), want: []string{"tlv is cut off", "left over 4 octets: 05010001"}},
 		{name: "sm_length past the end", frame: past(t), want: []string{"sm_length 200", "short_message is cut off", "profile standard: cannot be read: deliver_sm: sm_length reaches past the end of the PDU"}},
 		{name: "no body", frame: frame(pdu.DeliverSMID, 0, 7, ""), want: []string{"service_type is cut off", "profile standard: cannot be read: deliver_sm: mandatory fields are cut off"}},

@@ -102,19 +102,31 @@ func (p *pace) recover(now time.Time) {
 }
 
 // slowDown reduces the pace of a bind because of the answer to r: once, however
-// many of the messages that were under way with r are answered like it. Call
-// with Link.mu.
-func (c *conn) slowDown(r *reply) {
+// many of the messages that were under way with r are answered like it. It
+// reports whether this was that once. Call with Link.mu.
+func (c *conn) slowDown(r *reply) bool {
 	now := time.Now()
 	b := c.bind
 	b.pace.recover(now)
 	if r.offset < c.slowedAt {
 		b.pace.hold(now)
-		return
+		return false
 	}
 	c.slowedAt = c.queued
 	b.pace.halve(now, b.sent.peak(now))
-	b.link.log.Debug("link slows down", "bind", b.name, "window", b.pace.window, "rate", b.pace.rate)
+	return true
+}
+
+// tellPace logs the pace if it has been slowed down. Call without Link.mu: a log
+// may wait for its disk.
+func (b *bind) tellPace(slowed bool) {
+	if !slowed {
+		return
+	}
+	b.link.mu.Lock()
+	window, rate := b.pace.window, b.pace.rate
+	b.link.mu.Unlock()
+	b.link.log.Debug("link slows down", "bind", b.name, "window", window, "rate", rate)
 }
 
 // congestionState returns the congestion_state of a response, 0 to 99; zero if

@@ -10,9 +10,11 @@ const (
 	// last PDU, at least, and twice that at most.
 	knownFor = 10 * time.Minute
 
-	// maxPeople bounds who is known. When it is reached, those that were not
-	// heard for the longest time are forgotten.
-	maxPeople = 1 << 18
+	// maxPeople bounds who is known. When it is reached,
+	// those that were not heard for the longest time are forgotten: that begins
+	// with half as many live dialogues, which is more than a link of 3,000 new
+	// ones a second has, two minutes long each.
+	maxPeople = 1 << 20
 )
 
 // person is who a dialogue belongs to, how the SMSC writes that, and whether we

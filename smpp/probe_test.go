@@ -155,7 +155,7 @@ func TestProbeBindRefused(t *testing.T) {
 // The same begin twice in a millisecond reaches the handler twice, in its order
 // and before anything else: to make one session of it is the handler's. What the
 // link must not do is to take the answer away with which the handler answers
-// both.
+// both: it waits while the two are worked off, for they came in one write.
 func TestProbeBeginTwice(t *testing.T) {
 	l := listen(t)
 	begun := 0

@@ -406,8 +406,8 @@ func (c *conn) checkLife(ctx context.Context, now time.Time) (next time.Time, er
 }
 
 // startUnbind begins to say goodbye: nothing new is accepted, what is queued is
-// still sent, and the unbind follows it. Replies that were to be sent again find
-// another bind, or it is their end.
+// still sent, and the unbind follows it. For replies that were to be sent again
+// it is the end.
 func (c *conn) startUnbind(now time.Time) {
 	l, b := c.link, c.bind
 	b.enter(slog.LevelInfo, Unbinding)

@@ -9,11 +9,11 @@ import (
 	"github.com/fiorix/go-smpp/smpp/pdu"
 )
 
-// reply is one message of ours on its way. Except for the first four fields,
-// which do not change, it is guarded by Link.mu.
+// reply is one message of ours on its way. It is guarded by Link.mu from when it
+// is submitted until it is out of the flight.
 type reply struct {
 	event    *Event // what it answers; nil once its screen is known to be shown
-	frame    []byte // encoded; only the sequence number is set later
+	frame    []byte // encoded; its sequence number is set when it is sent; nil as event
 	deadline time.Time
 	end      bool   // closes the dialogue
 	msisdn   string // of the dialogue, when event is nil
@@ -307,13 +307,15 @@ func (c *conn) answered(h Header, frame []byte) {
 		return
 	}
 	l.tap(c, false, frame, r.event.Dialogue.MSISDN)
+	slowed := false
 	if congestion >= congested {
-		c.slowDown(r)
+		slowed = c.slowDown(r)
 	} else if congestion >= nearlyCongested {
 		b.pace.hold(time.Now())
 	}
 	if h.Status == 0 && h.ID != pdu.GenericNACKID {
 		l.mu.Unlock()
+		b.tellPace(slowed)
 		if r.event.wire.opening {
 			l.opened(c, r, frame)
 		}
@@ -321,7 +323,7 @@ func (c *conn) answered(h Header, frame []byte) {
 	}
 	refusal := &StatusError{ID: h.ID, Status: h.Status, Class: l.profile.Statuses[h.Status]}
 	if refusal.Temporary() || h.Status == statusThrottled || h.Status == statusQueueFull {
-		c.slowDown(r)
+		slowed = c.slowDown(r) || slowed
 	}
 	again := refusal.Temporary() && b.ready()
 	if again {
@@ -335,6 +337,7 @@ func (c *conn) answered(h Header, frame []byte) {
 		}
 	}
 	l.mu.Unlock()
+	b.tellPace(slowed)
 	if add(&l.counts.mu, &l.counts.refused, h.Status) {
 		l.log.Warn("reply refused", "bind", b.name, "status", refusal.Error(), "class", refusal.Class.String(),
 			"msisdn", Mask(r.event.Dialogue.MSISDN), "will_retry", again)
