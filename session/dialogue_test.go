@@ -210,6 +210,19 @@ func TestTombstonesAreForgotten(t *testing.T) {
 	p.sees(t, "Session expired.", true)
 }
 
+func TestLives(t *testing.T) {
+	r := newRig(t)
+	r.dial(key("1"))
+	other := session.Key{SMSC: "sim", MSISDN: "2348030000002", ID: "1"}
+	if !r.engine.Lives(key("1")) || r.engine.Lives(key("2")) || r.engine.Lives(other) {
+		t.Error("a live dialogue is not known, or another one is")
+	}
+	r.send(session.Release, key("1"), "", nil)
+	if r.engine.Lives(key("1")) {
+		t.Error("a dialogue lives on after its release")
+	}
+}
+
 func TestAdmit(t *testing.T) {
 	r := newRig(t, func(c *session.Config) { c.MaxSessions, c.MaxEffects = 2, 1 })
 	r.desk.gate = make(chan struct{})

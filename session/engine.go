@@ -343,6 +343,16 @@ func (e *Engine) Admit(key Key) bool {
 	return false
 }
 
+// Lives says whether a dialogue is one of a live session, so that a begin of it
+// can only be a repetition. Safe for concurrent use.
+func (e *Engine) Lives(key Key) bool {
+	sh := e.shard(key.MSISDN)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	d := sh.live[key.subscriber()]
+	return d != nil && (key.ID == d.key.ID || key.ID != "" && key.ID == d.twin)
+}
+
 // start begins a session. The shard is locked.
 func (e *Engine) start(sh *shard, d *dialogue, at time.Time) {
 	e.install(sh, d)

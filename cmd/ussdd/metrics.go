@@ -112,6 +112,7 @@ var (
 	linkEvents     = desc("link_events_total", "Dialogue events by operation.", "smsc", "op")
 	linkRefused    = desc("link_submit_refused_total", "submit_sm refused, by command_status.", "smsc", "status")
 	linkBindFailed = desc("link_bind_refused_total", "Binds refused, by command_status.", "smsc", "status")
+	linkIgnored    = desc("link_ignored_total", "Messages that were acknowledged and that the profile has no use for, by why: service_type, operation.", "smsc", "why")
 	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
 	linkRejected   = desc("link_admissions_refused_total", "Dialogues refused at their begin for the link's sake, by why: draining, queue (too many replies wait). Those that there is no room for count as ussdd_session_events_dropped_total{kind=\"overload\"}.", "smsc", "why")
 	linkTraceLost  = desc("link_trace_lost_total", "PDUs that the watchers of traces were too slow for.", "smsc")
@@ -248,6 +249,9 @@ func link(st smpp.Status, now time.Time, counter, gauge sample) {
 	}
 	for kind, n := range c.Malformed {
 		counter(linkMalformed, float64(n), name, kind)
+	}
+	for why, n := range c.Ignored {
+		counter(linkIgnored, float64(n), name, why)
 	}
 	for _, why := range []string{"draining", "queue"} {
 		counter(linkRejected, float64(c.NotAdmitted[why]), name, why)

@@ -213,6 +213,9 @@ func (h handler) HandleUSSD(ev *smpp.Event) { h.d.engine.Handle(h.event(ev)) }
 // AdmitUSSD says whether there is room for a dialogue that begins.
 func (h handler) AdmitUSSD(ev *smpp.Event) bool { return h.d.engine.Admit(key(ev.Dialogue)) }
 
+// LivesUSSD says whether a begin can only be one that came before.
+func (h handler) LivesUSSD(ev *smpp.Event) bool { return h.d.engine.Lives(key(ev.Dialogue)) }
+
 // event is what happened, as the session engine has it.
 func (h handler) event(ev *smpp.Event) session.Event {
 	e := session.Event{

@@ -107,3 +107,33 @@ func TestEveryDialect(t *testing.T) {
 		})
 	}
 }
+
+// While an operator drains a link, its live dialogues go on, also for a gateway
+// that delivers an answer twice, and new ones are turned away by a text.
+func TestADrainedLink(t *testing.T) {
+	r := speak(t, smpptest.Config{Dialect: "standard"})
+	control := filepath.Join(r.Dir, "control.sock")
+	p := r.daemon("USSDD_CONTROL=" + control)
+	h := r.sim.Handset(caller)
+	twice, err := smpptest.ParseFault("duplicate-input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.walk(h, [2]string{"*999#", "1. Buy Airtime"})
+	if out, err := r.Ctl(r.ctx, "link", "drain", "-control", control, "sim"); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := h.Arm(twice); err != nil {
+		t.Fatal(err)
+	}
+	screen, err := h.Answer(r.ctx, "1")
+	if err != nil || !strings.Contains(screen.Text, "Select Network:") {
+		t.Errorf("a live dialogue on a drained link: saw %q, %v", screen.Text, err)
+	}
+	if screen, err = r.sim.Handset("2348030000002").Dial(r.ctx, "*999#"); err != nil || !screen.End || strings.Contains(screen.Text, "Buy Airtime") {
+		t.Errorf("a begin on a drained link: saw %+v, %v", screen, err)
+	}
+	if n := r.metric(p, `ussdd_session_events_dropped_total{kind="repeated"}`); n != 1 {
+		t.Errorf("%v events are counted as repeated", n)
+	}
+}
