@@ -210,6 +210,38 @@ func TestTombstonesAreForgotten(t *testing.T) {
 	p.sees(t, "Session expired.", true)
 }
 
+// Without a counter, an answer that is delivered again is told by its coming
+// before its screen was acknowledged. What only looks like it is taken.
+func TestADoubledAnswerWithoutACounter(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		text  string
+		early bool
+		wait  int64 // seconds
+		taken bool
+	}{
+		{"the same, at once", "1", true, 0, false},
+		{"another answer", "2", true, 0, true},
+		{"the screen was acknowledged", "1", false, 0, true},
+		{"a slow acknowledgement", "1", true, 1, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			p := r.dial(key("1"))
+			r.send(session.Input, key("1"), "1", p)
+			p.sees(t, "Pay", false)
+			r.clock.Add(test.wait)
+			before := r.engine.Stats()
+			r.engine.Handle(session.Event{Kind: session.Input, Key: key("1"), Code: "*999#", Text: test.text, Medium: wide{}, Replier: p, Early: test.early})
+			r.settled()
+			after := r.engine.Stats()
+			if taken := after.Steps > before.Steps; taken != test.taken || after.Repeated-before.Repeated != map[bool]int64{true: 0, false: 1}[test.taken] {
+				t.Errorf("%d steps and %d repetitions before, %d and %d after", before.Steps, before.Repeated, after.Steps, after.Repeated)
+			}
+		})
+	}
+}
+
 func TestLives(t *testing.T) {
 	r := newRig(t)
 	r.dial(key("1"))

@@ -46,7 +46,7 @@ const (
 // earlyWindow is for how long behind a step the same answer is taken for that
 // step's own again, if its gateway has not acknowledged the new screen either. To
 // answer it takes a person longer.
-const earlyWindow = 500 * time.Millisecond
+const earlyWindow = time.Second
 
 // BusyText ends a dialogue that there is no room for: one of the two sentences
 // that need no service.

@@ -841,6 +841,46 @@ func afterUser(c *smpp.Config) {
 	c.Profile.AfterUser = true
 }
 
+// An answer that comes before its screen was acknowledged is marked, where no
+// counter tells more.
+func TestEarly(t *testing.T) {
+	inBubble(t, "without a counter", func(t *testing.T) {
+		r := start(t, func(c *smpp.Config) { c.Profile = profile(t, "mica") })
+		s := r.bound()
+		input := func() *smpp.Event {
+			t.Helper()
+			s.write(golden(t, "mica-input"))
+			s.expect(pdu.DeliverSMRespID)
+			return r.event()
+		}
+		e := input()
+		if e.Early {
+			t.Error("early without a screen")
+		}
+		r.mustReply(e, "menu", time.Minute)
+		m := s.expectSubmit("menu")
+		if !input().Early {
+			t.Error("not early while its screen is not acknowledged")
+		}
+		s.answer(m, 0)
+		s.alive()
+		if input().Early {
+			t.Error("early although its screen was acknowledged")
+		}
+	})
+	inBubble(t, "with a counter", func(t *testing.T) {
+		r := start(t, nil)
+		s := r.bound()
+		r.mustReply(r.begin(s), "menu", time.Minute)
+		s.expectSubmit("menu")
+		s.write(golden(t, "standard-input"))
+		s.expect(pdu.DeliverSMRespID)
+		if e := r.event(); e.Early || !e.HasCounter {
+			t.Errorf("early %v, counter %v", e.Early, e.HasCounter)
+		}
+	})
+}
+
 func TestAfterUser(t *testing.T) {
 	inBubble(t, "defaults", func(t *testing.T) {
 		r := start(t, afterUser)

@@ -137,3 +137,28 @@ func TestADrainedLink(t *testing.T) {
 		t.Errorf("%v events are counted as repeated", n)
 	}
 }
+
+// On a gateway without a counter, the answer that chooses N50 is delivered twice:
+// its second coming does not confirm the purchase.
+func TestADoubledAnswerBuysNothing(t *testing.T) {
+	r := speak(t, smpptest.Config{Dialect: "mica"})
+	r.daemon("USSDD_SMSC_SIM_PROFILE=mica")
+	h := r.sim.Handset(caller)
+	r.walk(h, order(good)[:4]...)
+	twice, err := smpptest.ParseFault("duplicate-input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Arm(twice); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range [][2]string{{"1", "Amount: N50"}, {"2", ""}} {
+		screen, err := h.Answer(r.ctx, step[0])
+		if err != nil || !strings.Contains(screen.Text, step[1]) {
+			t.Fatalf("typed %s: saw %q, %v", step[0], screen.Text, err)
+		}
+	}
+	if rows := r.balanced(); len(rows) != 0 || r.sim.Struck()["duplicate-input"] != 1 {
+		t.Errorf("bought %+v; faults %v", rows, r.sim.Struck())
+	}
+}
