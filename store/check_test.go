@@ -185,7 +185,7 @@ func ledgerTampered(f *fixture) {
 				if engine.name == "sqlite" {
 					s = strings.ReplaceAll(s, " ON attempts", "")
 				}
-				f.exec(names.Replace(s))
+				f.tamper(names.Replace(s))
 			}
 			var got, want []string
 			for _, v := range f.check().Violations {

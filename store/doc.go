@@ -17,32 +17,60 @@
 //  4. [DB.Attempt] records that a vendor is about to be asked; it has committed
 //     before the first byte leaves.
 //  5. [DB.Record] records the answer: back to held for the next vendor, pending
-//     if nobody can tell what happened, delivered with the capture (hold
-//     −10000, float:VENDOR +9700, revenue:NETWORK +300), or failed with the
-//     release (hold −, wallet +). [DB.Release] fails a purchase that has no
-//     attempt open.
-//  6. [DB.Renew] keeps an owner's lease; [DB.Due] hands out unfinished
+//     if nobody can tell what happened, needs_review if nobody could for too
+//     long, delivered with the capture (hold −10000, float:VENDOR +9700,
+//     revenue:NETWORK +300), or failed with the release (hold −, wallet +).
+//     [DB.Release] fails a purchase that has no attempt open. The decision and
+//     the message that tells the subscriber are one transaction.
+//  6. What came out after the decision is added by [DB.Turn], and what a person
+//     decides by [DB.Resolve] and [DB.Refund]; the books keep what they had.
+//  7. [DB.Renew] keeps an owner's lease; [DB.Due] hands out unfinished
 //     purchases whose time has come and those whose owner's lease ran out. Each
 //     change of a purchase compares and sets its version, owner and state, so
 //     of two instances that hold the same purchase one gets [ErrConflict].
-//  7. [DB.CheckLedger] proves it all from the rows.
+//  8. [DB.CheckLedger] proves it all from the rows, and [DB.CheckSample] a few
+//     rows at a time.
 //
 // # Ledger
 //
 // Every posting is signed kobo, credits positive; the postings of one entry,
 // and so of the whole ledger, sum to zero. Entries are unique by kind and
 // reference: a purchase has one hold and then one capture or one release.
-// Accounts are wallet:MSISDN and hold:MSISDN, float:VENDOR, revenue:NETWORK and
-// funding:SOURCE. wallets.balance and wallets.held are the sums of the first
-// two, changed in the same transaction by a conditional update that never lets
-// them fall below zero. The other accounts have no balance row that purchases
-// would queue for.
+// Entries and postings are only ever added, which triggers see to; what was
+// wrong is undone by an entry that names it in reverses_id.
+//
+//	wallet:MSISDN             what the subscriber can spend
+//	hold:MSISDN               what unfinished purchases reserve
+//	float:VENDOR              our prepaid money there: what it took, less what filled it
+//	revenue:NETWORK           commission
+//	funding:SOURCE            what came in and is to be cleared, negative
+//	bank:NAME, equity:NAME    where floats are filled from
+//	suspense:deposits         what came in for nobody we know
+//	suspense:disputed_vends   what vendors may have taken for purchases refunded in doubt, negative
+//	loss:late_delivery        what refunded purchases cost that were delivered, negative
+//	loss:double_delivery      what second deliveries cost, negative
+//
+// wallets.balance and wallets.held are the sums of the first two, changed in the
+// same transaction by a conditional update that never lets them fall below
+// zero. The other accounts have no balance row that purchases would queue for:
+// they are summed when somebody asks.
+//
+// The rate of commission is that of the network and the vendor, or else of the
+// network, at the time of the capture, in basis points. The commission is
+// rounded once, down to whole kobo, and kept with its rate; what the vendor says
+// it took is kept beside it, and [PurchaseFilter] finds where the two differ.
+//
+// # Limits
+//
+// [DB.Hold] compares a purchase with [Limits] after it has locked the payer's
+// wallet, and for the recipient's sum a row of limit_locks, so that programs
+// that share a database cannot each let pass what is too much together.
 //
 // # Transactions
 //
 // Transactions are short, hold no lock while anything outside the database is
-// awaited, and lock in one order: purchase, attempt, wallet (a new purchase,
-// which nobody else can hold, comes after its wallet). One that ends in a
+// awaited, and lock in one order: purchase, attempt, wallet, recipient (a new
+// purchase, which nobody else can hold, comes after these). One that ends in a
 // deadlock, a lock wait or a busy database is retried whole, a bounded number
 // of times with a jittered pause.
 //

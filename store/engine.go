@@ -105,12 +105,14 @@ func sqliteKeepNewer(columns []string) string {
 
 // MySQL's and MariaDB's error numbers.
 const (
-	erDupKeyName      = 1061
+	erDupFieldname    = 1060 // a column to add is there
+	erDupKeyName      = 1061 // an index to add is there
 	erDupEntry        = 1062
-	erCantDropKey     = 1091
+	erCantDrop        = 1091 // an index, or in MariaDB a constraint, to drop is not there
 	erLockWaitTimeout = 1205 // rolls back the statement only; the whole transaction is rolled back before it is run again
 	erLockDeadlock    = 1213 // also how Galera reports a failed certification, at commit too
 	erCheckread       = 1020 // MariaDB with innodb_snapshot_isolation: a row changed since the snapshot
+	erCheckNotFound   = 3821 // a constraint to drop is not there, in MySQL
 )
 
 var mysqlEngine = &engine{
@@ -145,7 +147,7 @@ var mysqlEngine = &engine{
 	behind: (*DB).bulk,
 	exists: func(err error) bool {
 		e, ok := errors.AsType[*mysql.MySQLError](err)
-		return ok && (e.Number == erDupKeyName || e.Number == erCantDropKey)
+		return ok && (e.Number == erDupKeyName || e.Number == erDupFieldname || e.Number == erCantDrop || e.Number == erCheckNotFound)
 	},
 }
 
@@ -179,12 +181,16 @@ func (db *DB) openSQLite(path string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s: %s is not a directory", db.name, filepath.Dir(path))
 	}
-	connect := func(connections int, parameters string) (*sqlx.DB, error) {
+	connect := func(connections int, parameters string, wrap func(driver.Connector) driver.Connector) (*sqlx.DB, error) {
 		// mode=rw: connecting never creates the file.
 		dsn := fmt.Sprintf("%s?mode=rw&_busy_timeout=%d&_foreign_keys=1&_dqs=0&%s",
 			&url.URL{Scheme: "file", Path: path}, lockWait.Milliseconds(), parameters)
-		pool, err := sqlx.Open("sqlite", dsn)
+		named, err := sql.Open("sqlite", dsn)
 		if err != nil {
+			return nil, fmt.Errorf("%s: %w", db.name, err)
+		}
+		pool := sqlx.NewDb(sql.OpenDB(wrap(sqliteConnector{dsn, named.Driver()})), "sqlite")
+		if err := named.Close(); err != nil {
 			return nil, fmt.Errorf("%s: %w", db.name, err)
 		}
 		pool.SetMaxOpenConns(connections)
@@ -196,12 +202,21 @@ func (db *DB) openSQLite(path string) error {
 	// file's lock. It keeps 16 MiB of pages, because sessions touch pages all
 	// over their index, and lets the journal grow to as much before it is
 	// copied: most pages are then copied once for many changes.
-	if db.w, err = connect(1, "_journal_mode=WAL&_synchronous=FULL&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)"); err != nil {
+	if db.w, err = connect(1, "_journal_mode=WAL&_synchronous=FULL&_txlock=immediate&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)", db.wrap); err != nil {
 		return err
 	}
-	db.r, err = connect(max(4, runtime.NumCPU()), "_query_only=1")
+	db.r, err = connect(max(4, runtime.NumCPU()), "_query_only=1", func(c driver.Connector) driver.Connector { return c })
 	return err
 }
+
+// sqliteConnector connects to one file.
+type sqliteConnector struct {
+	dsn    string
+	driver driver.Driver
+}
+
+func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
+func (c sqliteConnector) Driver() driver.Driver                        { return c.driver }
 
 // exists reports whether there is something to connect to: a server is assumed,
 // a file is looked for.
@@ -260,7 +275,7 @@ func (db *DB) openMySQL(dsn string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", db.name, err)
 	}
-	db.w = sqlx.NewDb(sql.OpenDB(readCommitted{c}), "mysql")
+	db.w = sqlx.NewDb(sql.OpenDB(db.wrap(readCommitted{c})), "mysql")
 	db.w.SetMaxOpenConns(mysqlConnections)
 	db.w.SetMaxIdleConns(mysqlConnections)
 	db.w.SetConnMaxLifetime(mysqlLifetime)

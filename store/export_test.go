@@ -14,6 +14,6 @@ func Variable(db *DB, name string) (value string) {
 }
 
 // CommissionFor is the rate that a capture at that time would have.
-func CommissionFor(ctx context.Context, db *DB, network string, at time.Time) (bps int, err error) {
-	return commissionFor(ctx, db.r, network, at)
+func CommissionFor(ctx context.Context, db *DB, network, vendor string, at time.Time) (bps int, err error) {
+	return commissionFor(ctx, db.r, network, vendor, at)
 }

@@ -65,3 +65,12 @@ func mask(msisdn string) string {
 	}
 	return msisdn[:6] + "***" + msisdn[len(msisdn)-4:]
 }
+
+// validSource accepts the first half of a reference "source:reference".
+func validSource(what, s string) error {
+	err := validName(what, s, 32)
+	if err == nil && strings.Contains(s, ":") {
+		err = fmt.Errorf("%s with a colon: %w", what, ErrInvalid)
+	}
+	return err
+}

@@ -7,16 +7,18 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
 )
 
-// Migrations are numbered from 0001 without gaps and are never edited once
-// released, only added to. A statement ends with a semicolon at the end of a
-// line. MySQL commits at each statement that changes the schema, so there every
-// statement must do nothing when it is run again: that completes a migration
-// that died half-way, and lets two programs migrate at once.
+// Migrations are numbered upwards and are never edited once released, only
+// added to. A statement ends with a semicolon at the end of a line. MySQL
+// commits at each statement that changes the schema, so there every statement
+// must do nothing when it is run again, or be refused as engine.exists says:
+// that completes a migration that died half-way, and lets two programs migrate
+// at once.
 //
 //go:embed migrations
 var migrationFiles embed.FS
@@ -112,7 +114,11 @@ func (db *DB) Schema(ctx context.Context) (Schema, error) {
 	if err != nil {
 		return Schema{}, fmt.Errorf("schema of %s: %w", db.name, err)
 	}
-	s := Schema{Have: len(rows), Want: len(known)}
+	var s Schema
+	if len(rows) > 0 {
+		s.Have = rows[len(rows)-1].Version
+	}
+	s.Want = newest(known)
 	for _, m := range known[min(len(rows), len(known)):] {
 		s.Pending = append(s.Pending, m.name)
 	}
@@ -138,10 +144,10 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 func verify(known []migration, rows []applied) error {
 	for i, row := range rows {
 		switch {
-		case row.Version != i+1:
-			return fmt.Errorf("%w: migration %d is not recorded as applied; restore a backup", ErrSchemaChanged, i+1)
 		case i >= len(known):
-			return fmt.Errorf("%w: it is at %d, this program knows %d; use the newer program", ErrSchemaNew, len(rows), len(known))
+			return fmt.Errorf("%w: it is at %d, this program knows %d; use the newer program", ErrSchemaNew, rows[len(rows)-1].Version, newest(known))
+		case row.Version != known[i].version:
+			return fmt.Errorf("%w: migration %d is not recorded as applied; restore a backup", ErrSchemaChanged, known[i].version)
 		case row.Checksum != known[i].checksum:
 			return fmt.Errorf("%w: %s was applied in another form than this program's; use the program that applied it",
 				ErrSchemaChanged, known[i].name)
@@ -151,10 +157,13 @@ func verify(known []migration, rows []applied) error {
 	case len(rows) == 0:
 		return fmt.Errorf("%w: %s", ErrSchemaMissing, mend)
 	case len(rows) < len(known):
-		return fmt.Errorf("%w: it is at %d, this program needs %d; %s", ErrSchemaOld, len(rows), len(known), mend)
+		return fmt.Errorf("%w: it is at %d, this program needs %d; %s", ErrSchemaOld, rows[len(rows)-1].Version, newest(known), mend)
 	}
 	return nil
 }
+
+// newest is the number of the newest migration.
+func newest(known []migration) int { return known[len(known)-1].version }
 
 // schema reads the migrations embedded and those applied. It is an error if the
 // database holds tables but not ours.
@@ -192,17 +201,19 @@ func migrations(engine string) ([]migration, error) {
 		return nil, err
 	}
 	var known []migration
-	for i, f := range files {
+	for _, f := range files {
 		source, err := migrationFiles.ReadFile(dir + "/" + f.Name())
 		if err != nil {
 			return nil, err
 		}
 		name := strings.TrimSuffix(f.Name(), ".sql")
-		if !strings.HasPrefix(name, fmt.Sprintf("%04d_", i+1)) {
-			return nil, fmt.Errorf("migration %s is out of order", f.Name())
+		number, _, _ := strings.Cut(name, "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || len(number) != 4 || len(known) > 0 && version <= newest(known) {
+			return nil, fmt.Errorf("migration %s is not in order", f.Name())
 		}
 		sum := sha256.Sum256(source)
-		known = append(known, migration{i + 1, name, hex.EncodeToString(sum[:]), statements(string(source))})
+		known = append(known, migration{version, name, hex.EncodeToString(sum[:]), statements(string(source))})
 	}
 	return known, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,14 @@ import (
 type Options struct {
 	Now func() time.Time // clock of the time columns; nil = time.Now
 	Log *slog.Logger     // retried transactions and what the MySQL driver reports; nil = nothing is logged
+	// Limits are what Hold refuses beyond. Zero = no limits.
+	Limits Limits
+	// Messages has the outbox get a message for each decision that a subscriber
+	// is to be told of. Whoever sets it empties the outbox.
+	Messages bool
+	// Connector, if set, wraps what makes the connections for writing, for tests
+	// that break them.
+	Connector func(driver.Connector) driver.Connector
 }
 
 // DB is one database. All methods are safe for use by several goroutines and,
@@ -31,6 +40,10 @@ type DB struct {
 	r, w   *sqlx.DB
 	now    func() time.Time
 	log    *slog.Logger
+	wrap   func(driver.Connector) driver.Connector
+
+	limits   Limits
+	messages bool
 }
 
 // Open opens the database "sqlite:PATH" or "mysql:DSN", the DSN in
@@ -38,7 +51,10 @@ type DB struct {
 // migrates nothing: a SQLite file that is not there yet is made by Migrate. The
 // caller closes the DB.
 func Open(ctx context.Context, name string, opt Options) (*DB, error) {
-	db := &DB{now: opt.Now, log: opt.Log}
+	db := &DB{now: opt.Now, log: opt.Log, wrap: opt.Connector, limits: opt.Limits, messages: opt.Messages}
+	if db.wrap == nil {
+		db.wrap = func(c driver.Connector) driver.Connector { return c }
+	}
 	if db.now == nil {
 		db.now = time.Now
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,13 +12,27 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// moves are the allowed changes of a purchase's state. Attempt makes held →
-// sending, Release held → failed, and Record all the others. Due changes the
-// owner only.
+// moves are the allowed changes of a purchase's state, each a compare-and-set.
+// Attempt makes held → sending, Release held → failed, Turn what comes after
+// delivered and failed, and Record and the operators all the others. Due
+// changes the owner only.
 var moves = map[string][]string{
-	Held:    {Sending, Failed},
-	Sending: {Held, Pending, Delivered, Failed},
-	Pending: {Held, Pending, Delivered, Failed},
+	Held:      {Sending, Failed},
+	Sending:   {Held, Pending, Delivered, Failed},
+	Pending:   {Held, Pending, Review, Delivered, Failed},
+	Review:    {Pending, Delivered, Failed},
+	Delivered: {Reversed, Delivered}, // stays delivered when a second attempt turns out to have delivered too
+	Failed:    {Late},
+	Late:      {Late}, // as delivered
+}
+
+// Moves is the table of the allowed changes of a purchase's state.
+func Moves() map[string][]string {
+	table := make(map[string][]string)
+	for from, to := range moves {
+		table[from] = slices.Clone(to)
+	}
+	return table
 }
 
 // outcomes are the states in which an attempt can leave its purchase in a
@@ -25,6 +40,7 @@ var moves = map[string][]string{
 var outcomes = map[string][]string{
 	Held:      {Declined, NotSent, Unavailable},
 	Pending:   {Pending},
+	Review:    {Pending},
 	Delivered: {Delivered},
 	Failed:    {Declined, NotSent, Unavailable},
 }
@@ -35,16 +51,19 @@ type purchaseRow struct {
 	UpdatedMS int64 `db:"updated_at"`
 	DecidedMS int64 `db:"decided_at"`
 	NextMS    int64 `db:"next_at"`
+	UnsureMS  int64 `db:"unsure_at"`
+	FailedMS  int64 `db:"failed_at"`
 }
 
 func (r purchaseRow) purchase() Purchase {
 	r.Purchase.CreatedAt, r.Purchase.UpdatedAt = instant(r.CreatedMS), instant(r.UpdatedMS)
 	r.Purchase.DecidedAt, r.Purchase.NextAt = instant(r.DecidedMS), instant(r.NextMS)
+	r.Purchase.UnsureAt, r.Purchase.FailedAt = instant(r.UnsureMS), instant(r.FailedMS)
 	return r.Purchase
 }
 
 func rowOf(p Purchase) purchaseRow {
-	return purchaseRow{p, millis(p.CreatedAt), millis(p.UpdatedAt), millis(p.DecidedAt), millis(p.NextAt)}
+	return purchaseRow{p, millis(p.CreatedAt), millis(p.UpdatedAt), millis(p.DecidedAt), millis(p.NextAt), millis(p.UnsureAt), millis(p.FailedAt)}
 }
 
 type attemptRow struct {
@@ -61,15 +80,17 @@ func (r attemptRow) attempt() Attempt {
 
 const (
 	purchaseColumns = `id, ref, idem_key, session_id, msisdn, recipient, network, amount, state, reason, attempts, vendor, vendor_ref,
-		cost, commission, commission_bps, owner, version, created_at, updated_at, decided_at, next_at`
+		cost, commission, commission_bps, owner, version, created_at, updated_at, decided_at, next_at,
+		unsure_at, failed_at`
 	selectPurchase = "SELECT " + purchaseColumns + " FROM purchases"
 	insertPurchase = "INSERT INTO purchases (" + purchaseColumns + `) VALUES (:id, :ref, :idem_key, :session_id, :msisdn, :recipient,
 		:network, :amount, :state, :reason, :attempts, :vendor, :vendor_ref, :cost, :commission, :commission_bps, :owner, :version,
-		:created_at, :updated_at, :decided_at, :next_at)`
+		:created_at, :updated_at, :decided_at, :next_at, :unsure_at, :failed_at)`
 
 	updatePurchase = `UPDATE purchases SET state = :state, reason = :reason, attempts = :attempts, vendor = :vendor,
 		vendor_ref = :vendor_ref, cost = :cost, commission = :commission, commission_bps = :commission_bps, version = version + 1,
-		updated_at = :updated_at, decided_at = :decided_at, next_at = :next_at
+		updated_at = :updated_at, decided_at = :decided_at, next_at = :next_at, unsure_at = :unsure_at,
+		failed_at = :failed_at
 		WHERE id = :id AND version = :version AND owner = :owner`
 
 	attemptColumns = `purchase_id, n, vendor, reference, state, reason, http_status, vendor_ref, cost, detail, queries, not_found,
@@ -87,7 +108,7 @@ const (
 // rest is set here. If there is a purchase with that Key, it is returned with
 // created false and nothing is written. Errors: ErrMismatch if that one is of
 // another payer, recipient, network or amount; ErrInsufficient; ErrNoWallet;
-// ErrInvalid, also if ID or Ref are in use.
+// ErrLimit (see Limits); ErrInvalid, also if ID or Ref are in use.
 func (db *DB) Hold(ctx context.Context, p Purchase) (stored Purchase, created bool, err error) {
 	if err := validPurchase(p); err != nil {
 		return Purchase{}, false, fmt.Errorf("hold %s: %w", p.Ref, err)
@@ -113,6 +134,9 @@ func (db *DB) Hold(ctx context.Context, p Purchase) (stored Purchase, created bo
 			return err
 		}
 		if err := db.reserve(ctx, tx, fresh); err != nil {
+			return err
+		}
+		if err := db.withinLimits(ctx, tx, fresh); err != nil {
 			return err
 		}
 		_, err = tx.NamedExecContext(ctx, insertPurchase, rowOf(fresh))
@@ -180,6 +204,7 @@ func (db *DB) Attempt(ctx context.Context, p Purchase, a Attempt) (Purchase, err
 	}
 	set := func(_ *sqlx.Tx, stored *Purchase) error {
 		stored.Attempts, stored.Vendor, stored.VendorRef, stored.Cost, stored.NextAt = a.N, a.Vendor, "", 0, p.NextAt
+		stored.FailedAt = time.Time{}
 		return nil
 	}
 	changed, err := db.change(ctx, p, Sending, set, func(tx *sqlx.Tx, stored Purchase) error {
@@ -203,11 +228,12 @@ func (db *DB) Attempt(ctx context.Context, p Purchase, a Attempt) (Purchase, err
 // transaction. The stored purchase takes Reason, VendorRef, Cost and NextAt
 // from p.
 //
-//	next       a.State                            money
-//	held       declined, not_sent, unavailable    stays held
-//	pending    pending                            stays held
-//	delivered  delivered                          captured, with the commission in force now
-//	failed     declined, not_sent, unavailable    released
+//	next          a.State                            money
+//	held          declined, not_sent, unavailable    stays held
+//	pending       pending                            stays held
+//	needs_review  pending                            stays held
+//	delivered     delivered                          captured, with the commission in force now
+//	failed        declined, not_sent, unavailable    released
 //
 // Errors: ErrConflict; ErrInvalid for another combination; ErrNotFound.
 func (db *DB) Record(ctx context.Context, p Purchase, a Attempt, next string) (Purchase, error) {
@@ -218,17 +244,24 @@ func (db *DB) Record(ctx context.Context, p Purchase, a Attempt, next string) (P
 	row.Reason, row.VendorRef, row.Detail = clip(a.Reason, 64), clip(a.VendorRef, 128), clip(a.Detail, 255)
 	set := func(tx *sqlx.Tx, stored *Purchase) error {
 		stored.Reason, stored.VendorRef, stored.Cost, stored.NextAt = clip(p.Reason, 64), clip(p.VendorRef, 128), p.Cost, p.NextAt
-		if next != Delivered {
-			return nil
+		switch next {
+		case Pending, Review:
+			if stored.UnsureAt.IsZero() {
+				stored.UnsureAt = stored.UpdatedAt
+			}
+		case Held, Failed:
+			stored.FailedAt = stored.UpdatedAt
+			if stored.State == Sending && !a.FinishedAt.IsZero() {
+				stored.FailedAt = instant(millis(a.FinishedAt))
+			}
+		case Delivered:
+			return db.setCommission(ctx, tx, stored)
 		}
-		return db.setCommission(ctx, tx, stored)
+		return nil
 	}
 	changed, err := db.change(ctx, p, next, set, func(tx *sqlx.Tx, stored Purchase) error {
-		switch n, err := affected(tx.NamedExecContext(ctx, updateAttempt, row)); {
-		case err != nil:
+		if err := one(tx.NamedExecContext(ctx, updateAttempt, row)); err != nil {
 			return err
-		case n != 1:
-			return ErrConflict
 		}
 		switch next {
 		case Delivered:
@@ -266,43 +299,71 @@ func (db *DB) Release(ctx context.Context, p Purchase, reason string) (Purchase,
 // change moves a purchase to a state if it still is as p says: set sets the
 // fields that go with the state, the row is compared and set, which locks it,
 // and then effect writes what belongs to the move. Either function may run
-// several times.
+// several times. A decision is put into the outbox, and one that ends a doubt
+// is to be checked again.
 func (db *DB) change(ctx context.Context, p Purchase, state string,
 	set func(*sqlx.Tx, *Purchase) error, effect func(*sqlx.Tx, Purchase) error) (changed Purchase, err error) {
 	err = db.tx(ctx, func(tx *sqlx.Tx) error {
-		stored, err := purchaseBy(ctx, tx, "id", p.ID)
-		if err != nil {
-			return err
-		}
-		if stored.Version != p.Version || stored.Owner != p.Owner || stored.State != p.State || !slices.Contains(moves[stored.State], state) {
-			return ErrConflict
-		}
-		stored.UpdatedAt = db.stamp()
-		if err := set(tx, &stored); err != nil {
-			return err
-		}
-		stored.State = state
-		if state == Delivered || state == Failed {
-			stored.DecidedAt, stored.NextAt = stored.UpdatedAt, time.Time{}
-		}
-		switch n, err := affected(tx.NamedExecContext(ctx, updatePurchase, rowOf(stored))); {
-		case err != nil:
-			return err
-		case n != 1:
-			return ErrConflict
-		}
-		stored.Version++
-		stored.NextAt = instant(millis(stored.NextAt))
-		changed = stored
-		return effect(tx, stored)
+		changed, err = db.changeIn(ctx, tx, p, state, set, effect)
+		return err
 	})
 	return changed, err
+}
+
+// changeIn is change within a transaction.
+func (db *DB) changeIn(ctx context.Context, tx *sqlx.Tx, p Purchase, state string,
+	set func(*sqlx.Tx, *Purchase) error, effect func(*sqlx.Tx, Purchase) error) (Purchase, error) {
+	stored, err := purchaseBy(ctx, tx, "id", p.ID)
+	if err != nil {
+		return Purchase{}, err
+	}
+	if stored.Version != p.Version || stored.Owner != p.Owner || stored.State != p.State || !slices.Contains(moves[stored.State], state) {
+		return Purchase{}, ErrConflict
+	}
+	stored.UpdatedAt = db.stamp()
+	if err := set(tx, &stored); err != nil {
+		return Purchase{}, err
+	}
+	decided := stored.DecidedAt.IsZero() && (state == Delivered || state == Failed)
+	told := decided || stored.State != state && (state == Reversed || state == Late)
+	stored.State = state
+	if decided {
+		stored.DecidedAt, stored.NextAt = stored.UpdatedAt, time.Time{}
+	}
+	if err := one(tx.NamedExecContext(ctx, updatePurchase, rowOf(stored))); err != nil {
+		return Purchase{}, err
+	}
+	stored.Version++
+	stored.NextAt = instant(millis(stored.NextAt))
+	if err := effect(tx, stored); err != nil {
+		return Purchase{}, err
+	}
+	if decided && !stored.UnsureAt.IsZero() {
+		if err := db.recheckAt(ctx, tx, stored.ID, stored.DecidedAt.Add(recheckAfter)); err != nil {
+			return Purchase{}, err
+		}
+	}
+	if !told || !db.messages {
+		return stored, nil
+	}
+	return stored, db.tell(ctx, tx, stored)
+}
+
+// one is nil if a statement changed one row, and ErrConflict if it found none.
+func one(res sql.Result, err error) error {
+	switch n, err := affected(res, err); {
+	case err != nil:
+		return err
+	case n != 1:
+		return ErrConflict
+	}
+	return nil
 }
 
 // setCommission puts the rate in force and what it makes of the amount on the
 // purchase.
 func (db *DB) setCommission(ctx context.Context, tx *sqlx.Tx, p *Purchase) error {
-	bps, err := commissionFor(ctx, tx, p.Network, p.UpdatedAt)
+	bps, err := commissionFor(ctx, tx, p.Network, p.Vendor, p.UpdatedAt)
 	if errors.Is(err, ErrNotFound) {
 		// The airtime is delivered: a rate that nobody entered must not keep
 		// the purchase open.
@@ -380,7 +441,10 @@ func (db *DB) ListPurchases(ctx context.Context, f PurchaseFilter) ([]Purchase, 
 	var w where
 	w.add(f.MSISDN != "", "msisdn = ?", f.MSISDN)
 	w.add(f.State != "", "state = ?", f.State)
-	w.add(f.Unfinished, "state IN (?, ?, ?)", Held, Sending, Pending)
+	w.add(f.Unfinished, "state IN (?, ?, ?, ?)", Held, Sending, Pending, Review)
+	now := millis(db.now())
+	w.add(f.Breach, breach, now, now, RefundWithin.Milliseconds(), now, DecideWithin.Milliseconds())
+	w.add(f.Variance, "cost <> 0 AND cost <> amount - commission AND state IN (?, ?)", Delivered, Reversed)
 	w.add(!f.Since.IsZero(), "created_at >= ?", millis(f.Since))
 	w.add(f.Before != 0, "id < ?", f.Before)
 	purchases, err := selectPurchases(ctx, db.r, selectPurchase+w.String()+" ORDER BY id DESC LIMIT ?", append(w.args, limit(f.Limit))...)

@@ -411,16 +411,16 @@ func commissionByDate(f *fixture) {
 	for at, want := range map[time.Time]int{
 		time.UnixMilli(1): 300, change.Add(-time.Millisecond): 300, change: 250, change.Add(time.Hour): 250,
 	} {
-		if bps, err := store.CommissionFor(f.ctx, f.db, "mtn", at); err != nil || bps != want {
+		if bps, err := store.CommissionFor(f.ctx, f.db, "mtn", "", at); err != nil || bps != want {
 			f.Errorf("at %v: %d, %v, want %d", at, bps, err, want)
 		}
 	}
 	for network, want := range map[string]int{"mtn": 300, "airtel": 300, "glo": 400, "9mobile": 450} {
-		if bps, err := store.CommissionFor(f.ctx, f.db, network, f.now()); err != nil || bps != want {
+		if bps, err := store.CommissionFor(f.ctx, f.db, network, "", f.now()); err != nil || bps != want {
 			f.Errorf("%s: %d, %v, want %d", network, bps, err, want)
 		}
 	}
-	_, err := store.CommissionFor(f.ctx, f.db, "smile", f.now())
+	_, err := store.CommissionFor(f.ctx, f.db, "smile", "", f.now())
 	f.wantErr("unknown network", err, store.ErrNotFound)
 
 	// The rate is that of the capture, not of the hold.

@@ -22,6 +22,12 @@ var (
 	// ErrMismatch: the idempotency key or reference is already used for
 	// something else. Nothing was written.
 	ErrMismatch = errors.New("already used with other content")
+	// ErrLimit: the purchase is beyond a limit; the error is a *LimitError that
+	// says which. Nothing was written.
+	ErrLimit = errors.New("beyond a limit")
+	// ErrApproval: the operation has been requested and waits for another
+	// operator's approval.
+	ErrApproval = errors.New("waits for another operator's approval")
 	// ErrInvalid: an argument that no row may hold, such as an amount below one
 	// kobo. Nothing was written.
 	ErrInvalid = errors.New("invalid argument")
@@ -39,11 +45,16 @@ var (
 
 // States of a purchase.
 const (
-	Held      = "held"      // the money is held, no attempt is open
-	Sending   = "sending"   // an attempt is recorded, its answer is not
-	Pending   = "pending"   // an attempt's outcome is unknown; the vendor is being queried
-	Delivered = "delivered" // captured; final. Also the state of the attempt that delivered
-	Failed    = "failed"    // released; final
+	Held      = "held"         // the money is held, no attempt is open
+	Sending   = "sending"      // an attempt is recorded, its answer is not
+	Pending   = "pending"      // an attempt's outcome is unknown; the vendor is being queried
+	Review    = "needs_review" // still unknown when the vendor's word ran out; an operator decides
+	Delivered = "delivered"    // captured. Also the state of the attempt that delivered
+	Failed    = "failed"       // released
+
+	// Decided purchases whose truth came out later.
+	Reversed = "reversed"       // captured, then undone by the vendor and refunded. Also of its attempt
+	Late     = "delivered_late" // released, and yet delivered. Also of the attempt that delivered
 )
 
 // States of an attempt beside Sending, Pending and Delivered. In these nothing
@@ -94,7 +105,13 @@ type Purchase struct {
 	UpdatedAt     time.Time `db:"-"`
 	DecidedAt     time.Time `db:"-"` // when it became delivered or failed
 	NextAt        time.Time `db:"-"` // when Due hands it to its owner; zero once decided
+	UnsureAt      time.Time `db:"-"` // when it first became pending: the clock of 24 hours runs from here
+	FailedAt      time.Time `db:"-"` // when it was known that the last attempt had failed: the clock of 30 seconds runs from here
 }
+
+// ComputedCost is what the vendor takes for a captured purchase by the rate
+// kept with it, in kobo. Cost is what the vendor says.
+func (p Purchase) ComputedCost() int64 { return p.Amount - p.Commission }
 
 // Attempt is one request to one vendor for a purchase. At most one per purchase
 // is sending, pending or delivered.
@@ -120,7 +137,9 @@ type Attempt struct {
 type PurchaseFilter struct {
 	MSISDN     string    // who paid
 	State      string    // exactly this state
-	Unfinished bool      // held, sending or pending
+	Unfinished bool      // held, sending, pending or needs_review
+	Breach     bool      // refunded or decided later than RefundWithin and DecideWithin, or open for longer
+	Variance   bool      // the vendor's cost is known and is not the computed one
 	Since      time.Time // created at or after
 	Before     int64     // if set, only ids below this one: the last of the page before
 	Limit      int       // at most so many; 0 = 100

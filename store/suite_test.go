@@ -55,6 +55,33 @@ var suite = []struct {
 	{"odd answers are cut to fit", oddAnswers},
 	{"purchases are listed", purchasesListed},
 
+	{"review waits for a person", reviewWaits},
+	{"review is resolved", reviewResolved},
+	{"refunded in doubt, then delivered", refundedInDoubt},
+	{"refunded in doubt, then failed", disputeEnds},
+	{"delivered after the release", deliveredAfterRelease},
+	{"delivered twice", deliveredTwice},
+	{"reversed after the capture", reversedAfterCapture},
+	{"two operators", twoOperators},
+	{"journals only grow", journalsOnlyGrow},
+	{"breaches are listed", breachesListed},
+	{"variances are listed", variancesListed},
+	{"commission by vendor", commissionByVendor},
+
+	{"deposits", deposits},
+	{"deposits at once", depositsAtOnce},
+	{"entries are reversed", entriesReversed},
+	{"floats are topped up", floatsToppedUp},
+	{"operators have names", operatorNames},
+
+	{"limits", limits},
+	{"velocity", velocity},
+	{"limits by Lagos day", limitsByDay},
+	{"limits at once", limitsAtOnce},
+
+	{"outbox", outbox},
+	{"outbox switched off", outboxOff},
+
 	{"a hundred buy from one wallet", hundredBuyers},
 	{"one key from twenty", twentyOneKey},
 	{"one key empties the wallet", oneKeyLastMoney},
@@ -78,6 +105,7 @@ var suite = []struct {
 
 	{"ledger of a busy day", ledgerClean},
 	{"ledger checked while selling", ledgerWhileSelling},
+	{"ledger sampled", ledgerSampled},
 	{"ledger tampered with", ledgerTampered},
 	{"ledger broken a thousand times", ledgerManyViolations},
 
@@ -157,6 +185,9 @@ type fixture struct {
 	clock  atomic.Int64 // unix milliseconds; only the test moves it
 	log    logRecord
 	serial int
+
+	limits   store.Limits
+	messages bool
 }
 
 func newFixture(t *testing.T, e engine) *fixture {
@@ -173,7 +204,7 @@ func (f *fixture) advance(d time.Duration) { f.clock.Add(d.Milliseconds()) }
 // open opens the same database once more, as another program would.
 func (f *fixture) open() *store.DB {
 	f.Helper()
-	db, err := store.Open(f.ctx, f.name, store.Options{Now: f.now, Log: slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	db, err := store.Open(f.ctx, f.name, store.Options{Now: f.now, Limits: f.limits, Messages: f.messages, Log: slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -222,6 +253,14 @@ func (f *fixture) raw() *sql.DB {
 	// What these connections set stays set for the next statement.
 	db.SetMaxOpenConns(1)
 	return db
+}
+
+// tamper is exec with what keeps the journals from being changed out of the way.
+func (f *fixture) tamper(statements ...string) {
+	f.Helper()
+	f.exec("DROP TRIGGER IF EXISTS entries_update", "DROP TRIGGER IF EXISTS entries_delete", "DROP TRIGGER IF EXISTS postings_update",
+		"DROP TRIGGER IF EXISTS postings_delete")
+	f.exec(statements...)
 }
 
 // exec runs statements that bypass the store and all checks.

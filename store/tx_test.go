@@ -195,8 +195,9 @@ func TestMigrationFiles(t *testing.T) {
 		for _, m := range known {
 			names[i] = append(names[i], m.name)
 			for _, s := range m.statements {
-				repeatable := strings.HasPrefix(s, "CREATE TABLE IF NOT EXISTS") || strings.Contains(s, "ON DUPLICATE KEY UPDATE") ||
-					strings.HasPrefix(s, "ALTER TABLE") && strings.Contains(s, "ADD INDEX")
+				repeatable := strings.HasPrefix(s, "CREATE TABLE IF NOT EXISTS") || strings.HasPrefix(s, "CREATE TRIGGER IF NOT EXISTS") ||
+					strings.Contains(s, "ON DUPLICATE KEY UPDATE") || strings.HasPrefix(s, "UPDATE ") && strings.Contains(s, " AND ") ||
+					strings.HasPrefix(s, "ALTER TABLE ") && (strings.Contains(s, "ADD COLUMN") || strings.Contains(s, "ADD INDEX") || strings.Contains(s, "DROP CONSTRAINT"))
 				if engine == mysqlEngine && !repeatable {
 					t.Errorf("%s: cannot be run again: %.60s", m.name, s)
 				}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -111,10 +110,7 @@ func (db *DB) ListWallets(ctx context.Context, f WalletFilter) ([]Wallet, error)
 // wallet or the amount is another. The wallet returned is as it stands
 // afterwards. note is kept with the entry.
 func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, reference, note string) (credited bool, w Wallet, err error) {
-	err = errors.Join(validMSISDN(msisdn), validAmount(amount), validName("source", source, 32), validName("reference", reference, 120))
-	if err == nil && strings.Contains(source, ":") {
-		err = fmt.Errorf("source with a colon: %w", ErrInvalid)
-	}
+	err = errors.Join(validMSISDN(msisdn), validAmount(amount), validSource("source", source), validName("reference", reference, 120))
 	if err != nil {
 		return false, Wallet{}, fmt.Errorf("credit: %w", err)
 	}
@@ -136,13 +132,7 @@ func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, r
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
 		}
-		moved, err := db.move(ctx, tx, msisdn, amount, 0)
-		if err == nil && !moved {
-			if err = db.insertWallet(ctx, tx, msisdn, amount); db.engine.duplicate(err) {
-				return errAgain
-			}
-		}
-		if err != nil {
+		if err := db.pay(ctx, tx, msisdn, amount); err != nil {
 			return err
 		}
 		if err := db.post(ctx, tx, e, posting{accountFunding + source, -amount}, posting{accountWallet + msisdn, amount}); err != nil {

@@ -257,7 +257,8 @@ func (cmd command) exitCode(err error) int {
 		return exitDatabase
 	case errors.As(err, new(usageError)), errors.Is(err, store.ErrInvalid):
 		return exitUsage
-	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch), cmd.offline:
+	case errors.Is(err, errViolations), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch),
+		errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrInsufficient), errors.Is(err, store.ErrApproval), cmd.offline:
 		return exitFailed
 	}
 	return exitDatabase

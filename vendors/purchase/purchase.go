@@ -83,6 +83,8 @@ type Purchase struct {
 	UpdatedAt     time.Time // last move
 	DecidedAt     time.Time // when it was delivered or failed; zero while open
 	NextAt        time.Time // when the reconciler looks at it, unless it is being worked on
+	UnsureAt      time.Time // when it first became Pending; zero if it never was
+	FailedAt      time.Time // when it was known that the last attempt had failed; zero if it has not
 }
 
 // Open tells whether the purchase is neither delivered nor failed.

@@ -1,0 +1,313 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Deposit is money that a payment provider reports to have come in.
+type Deposit struct {
+	Provider  string    `db:"provider"`  // "paystack"
+	Reference string    `db:"reference"` // the provider's, unique there
+	Account   string    `db:"account"`   // number of the account that received it
+	MSISDN    string    `db:"msisdn"`    // whose wallet has it; "" = nobody's yet
+	Amount    int64     `db:"amount"`    // kobo
+	Body      []byte    `db:"body"`      // the report as it came
+	At        time.Time `db:"-"`
+}
+
+type depositRow struct {
+	Deposit
+	AtMS int64 `db:"at"`
+}
+
+func (r depositRow) deposit() Deposit {
+	r.Deposit.At = instant(r.AtMS)
+	return r.Deposit
+}
+
+const selectDeposit = "SELECT provider, reference, account, msisdn, amount, body, at FROM deposits"
+
+// LinkAccount has deposits to a provider's account go to msisdn's wallet.
+// Errors: ErrMismatch if the account is another's.
+func (db *DB) LinkAccount(ctx context.Context, provider, account, msisdn string) error {
+	err := errors.Join(validMSISDN(msisdn), validSource("provider", provider), validName("account", account, 32))
+	if err == nil {
+		err = db.tx(ctx, func(tx *sqlx.Tx) error {
+			_, err := tx.ExecContext(ctx, "INSERT INTO virtual_accounts (provider, account, msisdn, opened_at) VALUES (?, ?, ?, ?)",
+				provider, account, msisdn, millis(db.now()))
+			if !db.engine.duplicate(err) {
+				return err
+			}
+			owner, err := accountOwner(ctx, tx, provider, account)
+			if err == nil && owner != msisdn {
+				err = ErrMismatch
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("account %.40q at %.40q: %w", account, provider, err)
+	}
+	return nil
+}
+
+// accountOwner is whose account it is, "" if nobody's.
+func accountOwner(ctx context.Context, tx *sqlx.Tx, provider, account string) (msisdn string, err error) {
+	err = tx.GetContext(ctx, &msisdn, "SELECT msisdn FROM virtual_accounts WHERE provider = ? AND account = ?", provider, account)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return msisdn, err
+}
+
+// Deposit books d, with its Provider, Reference, Account, Amount and Body: from
+// funding:PROVIDER to the wallet of the account's owner, or to
+// suspense:deposits if the account is nobody's. (Provider, Reference) makes it
+// idempotent: booked is false the second time and nothing changes, or the error
+// is ErrMismatch if the account or the amount is another. stored says whose
+// wallet has it.
+func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bool, err error) {
+	err = errors.Join(validAmount(d.Amount), validSource("provider", d.Provider), validName("reference", d.Reference, 120),
+		validName("account", d.Account, 32))
+	if err != nil {
+		return Deposit{}, false, fmt.Errorf("deposit: %w", err)
+	}
+	if d.Body == nil {
+		d.Body = []byte{}
+	}
+	err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		booked = false
+		stored, err = depositBy(ctx, tx, d.Provider, d.Reference)
+		switch {
+		case err == nil && (stored.Amount != d.Amount || stored.Account != d.Account):
+			return ErrMismatch
+		case err == nil || !errors.Is(err, ErrNotFound):
+			return err
+		}
+		stored = d
+		stored.At = db.stamp()
+		if stored.MSISDN, err = accountOwner(ctx, tx, d.Provider, d.Account); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO deposits (provider, reference, account, msisdn, amount, body, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			d.Provider, d.Reference, d.Account, stored.MSISDN, d.Amount, d.Body, millis(stored.At))
+		if db.engine.duplicate(err) {
+			return errAgain
+		}
+		if err != nil {
+			return err
+		}
+		booked = true
+		e := entry{kind: entryDeposit, reference: d.Provider + ":" + d.Reference, msisdn: stored.MSISDN}
+		from := posting{accountFunding + d.Provider, -d.Amount}
+		if stored.MSISDN == "" {
+			return db.post(ctx, tx, e, from, posting{accountDeposits, d.Amount})
+		}
+		if err := db.pay(ctx, tx, stored.MSISDN, d.Amount); err != nil {
+			return err
+		}
+		e.kind = entryCredit
+		return db.post(ctx, tx, e, from, posting{accountWallet + stored.MSISDN, d.Amount})
+	})
+	if err != nil {
+		return Deposit{}, false, fmt.Errorf("deposit %.40q: %w", d.Reference, err)
+	}
+	return stored, booked, nil
+}
+
+func depositBy(ctx context.Context, q sqlx.QueryerContext, provider, reference string) (Deposit, error) {
+	var row depositRow
+	if err := sqlx.GetContext(ctx, q, &row, selectDeposit+" WHERE provider = ? AND reference = ?", provider, reference); err != nil {
+		return Deposit{}, notFound(err)
+	}
+	return row.deposit(), nil
+}
+
+// pay adds to a wallet's balance, and opens the wallet if need be.
+func (db *DB) pay(ctx context.Context, tx *sqlx.Tx, msisdn string, amount int64) error {
+	moved, err := db.move(ctx, tx, msisdn, amount, 0)
+	if err == nil && !moved {
+		if err = db.insertWallet(ctx, tx, msisdn, amount); db.engine.duplicate(err) {
+			err = errAgain
+		}
+	}
+	return err
+}
+
+// AssignDeposit moves a deposit in suspense to msisdn's wallet, for an operator
+// who gives a reason. Errors: ErrNotFound; ErrConflict if it is a wallet's
+// already; ErrApproval.
+func (db *DB) AssignDeposit(ctx context.Context, op Operation, provider, reference, msisdn string) error {
+	if err := validMSISDN(msisdn); err != nil {
+		return fmt.Errorf("assign deposit: %w", err)
+	}
+	op.Action, op.Subject = "deposit assign "+msisdn, provider+":"+reference
+	err := db.operate(ctx, op, func(tx *sqlx.Tx) error {
+		d, err := depositBy(ctx, tx, provider, reference)
+		if err != nil {
+			return err
+		}
+		err = one(tx.ExecContext(ctx, "UPDATE deposits SET msisdn = ? WHERE provider = ? AND reference = ? AND msisdn = ''", msisdn, provider, reference))
+		if err != nil {
+			return err
+		}
+		if err := db.pay(ctx, tx, msisdn, d.Amount); err != nil {
+			return err
+		}
+		return db.post(ctx, tx, entry{kind: entryAssign, reference: op.Subject, msisdn: msisdn, note: clip(op.Reason, 255)},
+			posting{accountDeposits, -d.Amount}, posting{accountWallet + msisdn, d.Amount})
+	})
+	if err != nil {
+		return fmt.Errorf("assign deposit %.40q: %w", reference, err)
+	}
+	return nil
+}
+
+// ListDeposits lists deposits, newest first; with suspense only those that are
+// nobody's. limit 0 = 100.
+func (db *DB) ListDeposits(ctx context.Context, suspense bool, n int) ([]Deposit, error) {
+	var w where
+	w.add(suspense, "msisdn = ''")
+	var rows []depositRow
+	if err := db.r.SelectContext(ctx, &rows, selectDeposit+w.String()+" ORDER BY at DESC, provider, reference LIMIT ?", limit(n)); err != nil {
+		return nil, fmt.Errorf("list deposits: %w", err)
+	}
+	deposits := make([]Deposit, len(rows))
+	for i, r := range rows {
+		deposits[i] = r.deposit()
+	}
+	return deposits, nil
+}
+
+// TopUp books that a vendor's float was filled with amount kobo from an account
+// bank:NAME or equity:NAME. (vendor, reference) makes it idempotent: booked is
+// false the second time, or the error is ErrMismatch if the amount is another.
+func (db *DB) TopUp(ctx context.Context, op Operation, vendor string, amount int64, from, reference string) (booked bool, err error) {
+	err = errors.Join(validAmount(amount), validName("vendor", vendor, 64), validName("from", from, 64), validName("reference", reference, 90))
+	if kind, name, _ := strings.Cut(from, ":"); err == nil && (name == "" || kind != "bank" && kind != "equity") {
+		err = fmt.Errorf("account %q is not bank:NAME or equity:NAME: %w", from, ErrInvalid)
+	}
+	if err == nil && strings.Contains(vendor, ":") {
+		err = fmt.Errorf("vendor with a colon: %w", ErrInvalid)
+	}
+	if err != nil {
+		return false, fmt.Errorf("top up: %w", err)
+	}
+	op.Action, op.Subject = "provider topup", vendor+":"+reference
+	err = db.record(ctx, op, func(tx *sqlx.Tx) (bool, error) {
+		booked = false
+		var old int64
+		err := tx.GetContext(ctx, &old, `SELECT p.amount FROM entries e JOIN postings p ON p.entry_id = e.id AND p.account = ?
+			WHERE e.kind = ? AND e.reference = ?`, accountFloat+vendor, entryTopUp, op.Subject)
+		switch err = notFound(err); {
+		case err == nil && old != -amount:
+			return false, ErrMismatch
+		case err == nil:
+			return false, nil
+		case !errors.Is(err, ErrNotFound):
+			return false, err
+		}
+		booked = true
+		return true, db.post(ctx, tx, entry{kind: entryTopUp, reference: op.Subject, note: clip(op.Reason, 255)},
+			posting{accountFloat + vendor, -amount}, posting{from, amount})
+	})
+	if err != nil {
+		return false, fmt.Errorf("top up %s: %w", vendor, err)
+	}
+	return booked, nil
+}
+
+// Float is a vendor's prepaid account as our books have it, in kobo.
+type Float struct {
+	Vendor   string `db:"vendor"`
+	ToppedUp int64  `db:"topped_up"`
+	Used     int64  `db:"used"` // by deliveries, less what was reversed
+	Disputed int64  `db:"disputed"`
+	InFlight int64  `db:"in_flight"` // face value of purchases that the vendor may be delivering
+}
+
+// Balance is what should be left there, counting what is disputed as taken.
+func (f Float) Balance() int64 { return f.ToppedUp - f.Used - f.Disputed }
+
+// Floats are all vendors' floats by name.
+func (db *DB) Floats(ctx context.Context) (floats []Float, err error) {
+	err = db.snapshot(ctx, func(tx *sqlx.Tx) error {
+		// A correction counts with the kind of entry that it reverses.
+		return tx.SelectContext(ctx, &floats, `SELECT vendor, SUM(topped_up) AS topped_up, SUM(used) AS used, SUM(disputed) AS disputed, SUM(in_flight) AS in_flight FROM (
+			SELECT SUBSTR(p.account, 7) AS vendor,
+				CASE WHEN COALESCE(r.kind, e.kind) = 'topup' THEN -p.amount ELSE 0 END AS topped_up,
+				CASE WHEN COALESCE(r.kind, e.kind) NOT IN ('topup', 'dispute') THEN p.amount ELSE 0 END AS used,
+				CASE WHEN COALESCE(r.kind, e.kind) = 'dispute' THEN p.amount ELSE 0 END AS disputed, 0 AS in_flight
+			FROM postings p JOIN entries e ON e.id = p.entry_id LEFT JOIN entries r ON r.id = e.reverses_id WHERE p.account LIKE 'float:%'
+			UNION ALL
+			SELECT vendor, 0, 0, 0, amount FROM purchases WHERE state IN ('sending', 'pending', 'needs_review')) f
+			GROUP BY vendor ORDER BY vendor`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("floats: %w", err)
+	}
+	return floats, nil
+}
+
+// ReverseEntry undoes a journal entry with a new one that mirrors it. Only
+// credits, deposits, assignments and top-ups can be undone; purchases have
+// operations of their own. Errors: ErrNotFound; ErrConflict if it was undone
+// before; ErrInsufficient if the wallet has spent the money; ErrInvalid;
+// ErrApproval.
+func (db *DB) ReverseEntry(ctx context.Context, op Operation, id int64) error {
+	op.Action, op.Subject = "ledger reverse", "entry "+strconv.FormatInt(id, 10)
+	err := db.operate(ctx, op, func(tx *sqlx.Tx) error {
+		var e struct {
+			Kind, MSISDN string
+			Undone       int
+		}
+		err := tx.GetContext(ctx, &e, `SELECT kind, msisdn, (SELECT COUNT(*) FROM entries r WHERE r.reverses_id = entries.id) AS undone
+			FROM entries WHERE id = ?`, id)
+		switch {
+		case err != nil:
+			return notFound(err)
+		case e.Undone > 0:
+			return ErrConflict
+		case e.Kind != entryCredit && e.Kind != entryDeposit && e.Kind != entryAssign && e.Kind != entryTopUp:
+			return fmt.Errorf("an entry of kind %s is not reversed by itself: %w", e.Kind, ErrInvalid)
+		}
+		return db.mirror(ctx, tx, id, e.MSISDN, op.Reason)
+	})
+	if err != nil {
+		return fmt.Errorf("reverse entry %d: %w", id, err)
+	}
+	return nil
+}
+
+// mirror posts the opposite of an entry, and takes its part from or gives it to
+// the wallet.
+func (db *DB) mirror(ctx context.Context, tx *sqlx.Tx, id int64, msisdn, note string) error {
+	var legs []struct {
+		Account string
+		Amount  int64
+	}
+	if err := tx.SelectContext(ctx, &legs, "SELECT account, amount FROM postings WHERE entry_id = ? ORDER BY n", id); err != nil {
+		return err
+	}
+	postings := make([]posting, len(legs))
+	for i, l := range legs {
+		postings[i] = posting{l.Account, -l.Amount}
+		if l.Account != accountWallet+msisdn {
+			continue
+		}
+		if moved, err := db.move(ctx, tx, msisdn, -l.Amount, 0); err != nil {
+			return err
+		} else if !moved {
+			return ErrInsufficient
+		}
+	}
+	return db.post(ctx, tx, entry{kind: entryCorrection, reference: strconv.FormatInt(id, 10), msisdn: msisdn, note: clip(note, 255), reverses: id}, postings...)
+}

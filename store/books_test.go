@@ -1,0 +1,367 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ussdd/store"
+)
+
+func deposits(f *fixture) {
+	if err := f.db.LinkAccount(f.ctx, "paystack", "9930000001", amina); err != nil {
+		f.Fatal(err)
+	}
+	f.wantErr("linked again", f.db.LinkAccount(f.ctx, "paystack", "9930000001", amina), nil)
+	f.wantErr("another's", f.db.LinkAccount(f.ctx, "paystack", "9930000001", bola), store.ErrMismatch)
+	d := store.Deposit{Provider: "paystack", Reference: "r-1", Account: "9930000001", Amount: 500_00, Body: []byte("{}")}
+	for i := range 2 {
+		got, booked, err := f.db.Deposit(f.ctx, d)
+		if err != nil || booked != (i == 0) || got.MSISDN != amina {
+			f.Errorf("deposit: %+v, %v, %v", got, booked, err)
+		}
+	}
+	f.wallet(amina, 500_00, 0)
+	other := d
+	other.Amount++
+	_, _, err := f.db.Deposit(f.ctx, other)
+	f.wantErr("another amount", err, store.ErrMismatch)
+	_, _, err = f.db.Credit(f.ctx, amina, 500_00, "paystack", "r-1", "")
+	f.wantErr("credited by hand too", err, nil)
+	f.wallet(amina, 500_00, 0)
+
+	lost := store.Deposit{Provider: "paystack", Reference: "r-2", Account: "nobody", Amount: 70_00}
+	if got, booked, err := f.db.Deposit(f.ctx, lost); err != nil || !booked || got.MSISDN != "" {
+		f.Errorf("to nobody: %+v, %v, %v", got, booked, err)
+	}
+	f.accounts(total("funding:paystack", -570_00), total("suspense:deposits", 70_00), total("wallet:*", 500_00))
+	if list, err := f.db.ListDeposits(f.ctx, true, 0); err != nil || len(list) != 1 || list[0].Reference != "r-2" {
+		f.Errorf("suspense %+v, %v", list, err)
+	}
+	f.wantErr("assign", f.db.AssignDeposit(f.ctx, by("ngozi"), "paystack", "r-2", bola), nil)
+	f.wantErr("assign again", f.db.AssignDeposit(f.ctx, by("ngozi"), "paystack", "r-2", bola), store.ErrConflict)
+	f.wantErr("assign nothing", f.db.AssignDeposit(f.ctx, by("ngozi"), "paystack", "r-3", bola), store.ErrNotFound)
+	f.wallet(bola, 70_00, 0)
+	f.accounts(total("funding:paystack", -570_00), total("suspense:deposits", 0), total("wallet:*", 570_00))
+}
+
+func depositsAtOnce(f *fixture) {
+	var booked atomic.Int64
+	times(10, func(int) {
+		_, new, err := f.db.Deposit(f.ctx, store.Deposit{Provider: "monnify", Reference: "m", Account: "1", Amount: 5})
+		if err != nil {
+			f.Error(err)
+		}
+		if new {
+			booked.Add(1)
+		}
+	})
+	if booked.Load() != 1 {
+		f.Errorf("booked %d times", booked.Load())
+	}
+	f.accounts(total("funding:monnify", -5), total("suspense:deposits", 5))
+}
+
+// entryOf is the id of an entry.
+func (f *fixture) entryOf(kind, reference string) (id int64) {
+	f.Helper()
+	if err := f.raw().QueryRow("SELECT id FROM entries WHERE kind = ? AND reference = ?", kind, reference).Scan(&id); err != nil {
+		f.Fatal(err)
+	}
+	return id
+}
+
+func entriesReversed(f *fixture) {
+	f.fund(amina, 100_00)
+	p := f.delivered(f.order(), "v")
+	if _, _, err := f.db.Credit(f.ctx, bola, 30_00, "test", "wrong", ""); err != nil {
+		f.Fatal(err)
+	}
+	f.wantErr("a capture", f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf("capture", p.Ref)), store.ErrInvalid)
+	f.wantErr("spent money", f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf("credit", "test:fund-1")), store.ErrInsufficient)
+	f.wantErr("nothing", f.db.ReverseEntry(f.ctx, by("ngozi"), 1), store.ErrNotFound)
+	id := f.entryOf("credit", "test:wrong")
+	f.wantErr("a credit", f.db.ReverseEntry(f.ctx, by("ngozi"), id), nil)
+	f.wantErr("again", f.db.ReverseEntry(f.ctx, by("ngozi"), id), store.ErrConflict)
+	f.wallet(bola, 0, 0)
+	f.accounts(total("float:v", 97_00), total("funding:test", -100_00), total("hold:*", 0), total("revenue:mtn", 3_00), total("wallet:*", 0))
+
+	f.tamper(fmt.Sprintf("UPDATE entries SET reverses_id = %d WHERE reverses_id = %d", f.entryOf("hold", p.Ref), id))
+	if v := f.check().Violations; len(v) != 1 || v[0].Rule != "entry-reverses" {
+		f.Errorf("violations %+v", v)
+	}
+}
+
+func floatsToppedUp(f *fixture) {
+	f.fund(amina, 300_00)
+	for i := range 2 {
+		booked, err := f.db.TopUp(f.ctx, by("ngozi"), "v", 1000_00, "bank:gtb", "slip")
+		if err != nil || booked != (i == 0) {
+			f.Errorf("top up: %v, %v", booked, err)
+		}
+	}
+	_, err := f.db.TopUp(f.ctx, by("ngozi"), "v", 1, "bank:gtb", "slip")
+	f.wantErr("another amount", err, store.ErrMismatch)
+	_, err = f.db.TopUp(f.ctx, by("ngozi"), "v", 1, "wallet:"+amina, "x")
+	f.wantErr("from a wallet", err, store.ErrInvalid)
+	f.delivered(f.order(), "v")
+	f.begin(f.hold(f.order()), "w")
+	reversed := f.delivered(f.order(), "v")
+	if _, err := f.db.Resolve(f.ctx, by("ngozi"), reversed.Ref, store.Reversed); err != nil {
+		f.Error(err)
+	}
+	floats, err := f.db.Floats(f.ctx)
+	want := []store.Float{{Vendor: "v", ToppedUp: 1000_00, Used: 97_00}, {Vendor: "w", InFlight: 100_00}}
+	if err != nil || !slices.Equal(floats, want) {
+		f.Errorf("floats %+v, %v, want %+v", floats, err, want)
+	}
+	f.wantErr("undone", f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf("topup", "v:slip")), nil)
+	if floats, err = f.db.Floats(f.ctx); err != nil || floats[0].Balance() != -97_00 {
+		f.Errorf("floats %+v, %v", floats, err)
+	}
+	if log, err := f.db.ListAudit(f.ctx, "v:slip", 0); err != nil || len(log) != 1 {
+		f.Errorf("audit %+v, %v", log, err)
+	}
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("violations %+v", r.Violations)
+	}
+}
+
+// limited is the fixture with limits in force.
+func limited(f *fixture, l store.Limits) {
+	f.Helper()
+	f.limits = l
+	f.db = f.open()
+	f.fund(amina, 10_000_00)
+	f.fund(bola, 10_000_00)
+}
+
+// wantLimit holds an order that is beyond a limit, "" = within all.
+func (f *fixture) wantLimit(what, limit string, change func(*store.Purchase)) store.Purchase {
+	f.Helper()
+	p := f.order()
+	p.CreatedAt = f.now()
+	change(&p)
+	held, _, err := f.db.Hold(f.ctx, p)
+	var beyond *store.LimitError
+	if limit == "" && err != nil || limit != "" && (!errors.As(err, &beyond) || beyond.Limit != limit || !errors.Is(err, store.ErrLimit)) {
+		f.Errorf("%s: %v, want %q", what, err, limit)
+	}
+	return held
+}
+
+func amount(naira int64) func(*store.Purchase) {
+	return func(p *store.Purchase) { p.Amount = naira * 100 }
+}
+
+func limits(f *fixture) {
+	limited(f, store.Limits{Purchase: 400_00, Day: 1000_00, RecipientDay: 1200_00, Velocity: 6, VelocityWindow: time.Minute,
+		Networks: map[string]store.NetworkLimits{"glo": {Purchase: 300_00, Day: 500_00}}})
+	f.wantLimit("one purchase", store.LimitPurchase, amount(401))
+	glo := func(naira int64) func(*store.Purchase) {
+		return func(p *store.Purchase) { p.Network, p.Amount = "glo", naira*100 }
+	}
+	f.wantLimit("one of glo", store.LimitNetworkPurchase, glo(301))
+	f.wantLimit("glo", "", glo(300))
+	f.wantLimit("glo in a day", store.LimitNetworkDay, glo(201))
+	f.wantLimit("the rest of glo", "", glo(200))
+	failed := f.wantLimit("day", "", amount(400))
+	f.wantLimit("day is full but for N100", store.LimitDay, amount(101))
+	if _, err := f.db.Release(f.ctx, failed, "x"); err != nil {
+		f.Fatal(err)
+	}
+	f.wantLimit("what failed does not count", "", amount(400))
+	f.wantLimit("another payer", "", func(p *store.Purchase) { p.MSISDN, p.Amount = bola, 300_00 })
+	f.wantLimit("the recipient has enough", store.LimitRecipientDay, func(p *store.Purchase) { p.MSISDN, p.Amount = bola, 1 })
+	f.wantLimit("another recipient", "", func(p *store.Purchase) { p.MSISDN, p.Recipient, p.Amount = bola, amina, 400_00 })
+
+	toSelf := func(naira int64) func(*store.Purchase) {
+		return func(p *store.Purchase) { p.Recipient, p.Amount = amina, naira*100 }
+	}
+	f.wantLimit("the fifth", "", toSelf(1))
+	f.wantLimit("the day is full", store.LimitDay, toSelf(100))
+	f.wantLimit("the sixth", "", toSelf(1))
+	f.wantLimit("the seventh", store.LimitVelocity, toSelf(1))
+	f.advance(time.Minute)
+	f.wantLimit("later", "", toSelf(1))
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("violations %+v", r.Violations)
+	}
+}
+
+func velocity(f *fixture) {
+	limited(f, store.Limits{Velocity: 3, VelocityWindow: time.Minute})
+	for range 3 {
+		p := f.wantLimit("in time", "", amount(1))
+		if _, err := f.db.Release(f.ctx, p, "x"); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.wantLimit("too fast, though they failed", store.LimitVelocity, amount(1))
+	f.wantLimit("another", "", func(p *store.Purchase) { p.MSISDN = bola })
+	f.advance(time.Minute)
+	f.wantLimit("later", "", amount(1))
+}
+
+// limitsByDay: the day begins at midnight in Lagos, an hour before UTC's.
+func limitsByDay(f *fixture) {
+	f.clock.Store(time.Date(2026, 11, 23, 22, 59, 0, 0, time.UTC).UnixMilli())
+	limited(f, store.Limits{Day: 100_00})
+	f.wantLimit("before midnight", "", amount(100))
+	f.wantLimit("too much", store.LimitDay, amount(1))
+	f.advance(time.Minute)
+	f.wantLimit("after midnight", "", amount(100))
+	f.wantLimit("too much again", store.LimitDay, amount(1))
+}
+
+// limitsAtOnce: two programs do not together let pass what is too much.
+func limitsAtOnce(f *fixture) {
+	limited(f, store.Limits{Day: 500_00, RecipientDay: 700_00})
+	dbs := []*store.DB{f.db, f.open()}
+	orders := make([]store.Purchase, 24)
+	for i := range orders {
+		orders[i] = f.order()
+		orders[i].CreatedAt = f.now()
+		orders[i].MSISDN = []string{amina, bola}[i%2]
+	}
+	var passed atomic.Int64
+	times(len(orders), func(i int) {
+		_, created, err := dbs[i/2%2].Hold(f.ctx, orders[i])
+		if err != nil && !errors.Is(err, store.ErrLimit) {
+			f.Error(err)
+		}
+		if created {
+			passed.Add(1)
+		}
+	})
+	if passed.Load() != 7 {
+		f.Errorf("%d of N100 passed, the recipient may get 7", passed.Load())
+	}
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("violations %+v", r.Violations)
+	}
+}
+
+func ledgerSampled(f *fixture) {
+	sample := func(n int) store.Sample {
+		f.Helper()
+		s, err := f.db.CheckSample(f.ctx, n)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return s
+	}
+	if s := sample(5); s.Rows != 0 || s.Rounds != 4 || len(s.Violations) != 0 {
+		f.Errorf("empty: %+v", s)
+	}
+	day := busyDay(f)
+	f.fund(amina, 1)
+	r := f.check()
+	rows, all := 0, r.Entries+r.Wallets+r.Purchases
+	for range 20 {
+		s := sample(3)
+		if len(s.Violations) != 0 {
+			f.Fatalf("violations %+v", s.Violations)
+		}
+		rows += s.Rows
+	}
+	if rows < 3*all {
+		f.Errorf("20 samples saw %d rows of %d", rows, all)
+	}
+	// Wherever the damage is, a round finds it, and each row of it once.
+	f.tamper("UPDATE wallets SET balance = balance + 1 WHERE msisdn = '"+bola+"'",
+		"UPDATE purchases SET state = 'failed' WHERE ref = '"+day[store.Held].Ref+"'",
+		"UPDATE postings SET amount = amount - 1 WHERE account = 'revenue:mtn'")
+	found := map[string]int{}
+	for range 20 {
+		for _, v := range sample(1).Violations {
+			found[v.Rule]++
+		}
+	}
+	for _, rule := range []string{"wallet-balance", "wallet-unfinished", "purchase-entries", "entry-balance", "purchase-postings"} {
+		if found[rule] == 0 {
+			f.Errorf("20 samples did not find %s: %v", rule, found)
+		}
+	}
+	want := map[string]bool{"ledger-sum": true}
+	for _, v := range f.check().Violations {
+		want[v.Rule] = true
+	}
+	for rule := range found {
+		if !want[rule] {
+			f.Errorf("only samples find %s", rule)
+		}
+	}
+}
+
+func outbox(f *fixture) {
+	f.messages = true
+	f.db = f.open()
+	if err := f.db.SaveSessions(f.ctx, []store.Session{f.session(7, 1)}, nil); err != nil {
+		f.Fatal(err)
+	}
+	day := busyDay(f)
+	take := func() []store.Message {
+		f.Helper()
+		due, err := f.db.DueMessages(f.ctx, f.now(), f.now().Add(time.Minute), 10)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return due
+	}
+	due := take()
+	if len(due) != 2 || due[0].Kind != store.Delivered || due[0].Purchase != day[store.Delivered] || due[1].Kind != store.Failed ||
+		due[0].SMSC != f.session(7, 1).SMSC {
+		f.Fatalf("messages %+v", due)
+	}
+	if again := take(); len(again) != 0 {
+		f.Errorf("given twice: %+v", again)
+	}
+	f.wantErr("sent", f.db.MessageSent(f.ctx, due[0].ID, "mtn", "id-1"), nil)
+	f.wantErr("failed", f.db.MessageFailed(f.ctx, due[1].ID, "down", f.now().Add(5*time.Second)), nil)
+	f.advance(4 * time.Second)
+	if early := take(); len(early) != 0 {
+		f.Errorf("too early: %+v", early)
+	}
+	f.advance(time.Second)
+	if o, err := f.db.OutboxStatus(f.ctx); err != nil || o != (store.Outbox{Waiting: 1, Oldest: 5 * time.Second}) {
+		f.Errorf("outbox %+v, %v", o, err)
+	}
+	if again := take(); len(again) != 1 || again[0].ID != due[1].ID || again[0].Tries != 1 {
+		f.Errorf("again: %+v", again)
+	}
+	f.wantErr("given up", f.db.MessageFailed(f.ctx, due[1].ID, "down", time.Time{}), nil)
+	f.advance(1000 * time.Hour)
+	if late := take(); len(late) != 0 {
+		f.Errorf("after giving up: %+v", late)
+	}
+	if o, err := f.db.OutboxStatus(f.ctx); err != nil || o != (store.Outbox{Lost: 1}) {
+		f.Errorf("outbox %+v, %v", o, err)
+	}
+	f.wantErr("receipt", f.db.MessageReceipt(f.ctx, "mtn", "id-1", "DELIVRD"), nil)
+	f.wantErr("receipt of nothing", f.db.MessageReceipt(f.ctx, "mtn", "id-2", "DELIVRD"), store.ErrNotFound)
+
+	// A late decision is told too.
+	if _, err := f.db.Resolve(f.ctx, by("ngozi"), day[store.Delivered].Ref, store.Reversed); err != nil {
+		f.Fatal(err)
+	}
+	if late := take(); len(late) != 1 || late[0].Kind != store.Reversed {
+		f.Errorf("late: %+v", late)
+	}
+}
+
+func outboxOff(f *fixture) {
+	busyDay(f)
+	if due, err := f.db.DueMessages(f.ctx, f.now(), f.now(), 10); err != nil || len(due) != 0 {
+		f.Errorf("messages %+v, %v", due, err)
+	}
+}
+
+func operatorNames(f *fixture) {
+	for _, name := range []string{"", " x", strings.Repeat("x", 65)} {
+		f.wantErr(name, f.db.SetTwoPersons(f.ctx, store.Operation{Operator: name, Reason: "r"}, true), store.ErrInvalid)
+	}
+}

@@ -1,0 +1,272 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// How soon a subscriber is owed a decision: the money back when it is known
+// that nothing was delivered, and a decision when it is not.
+const (
+	RefundWithin = 30 * time.Second
+	DecideWithin = 24 * time.Hour
+)
+
+// breach is the condition of a purchase that broke one of them, or breaks it
+// now. The clock of a refund starts when the failure was known, or when the
+// money was held if nothing was ever attempted.
+const breach = `((state IN ('failed', 'held') AND CASE state WHEN 'held' THEN ? ELSE decided_at END
+			- CASE WHEN failed_at > 0 THEN failed_at WHEN state = 'held' AND attempts > 0 THEN ? ELSE created_at END > ?)
+		OR (unsure_at > 0 AND CASE decided_at WHEN 0 THEN ? ELSE decided_at END - unsure_at > ?))`
+
+// Clocks counts the open purchases that are owed a decision.
+type Clocks struct {
+	Open          int // held, sending, pending or needs_review
+	Review        int // of these, needs_review
+	RefundsLate   int // held for longer than RefundWithin after their failure was known
+	DecisionsLate int // ambiguous for longer than DecideWithin
+	// OldestUnsure is for how long the oldest ambiguous purchase has been so.
+	OldestUnsure time.Duration
+}
+
+// Clocks reads them.
+func (db *DB) Clocks(ctx context.Context) (Clocks, error) {
+	var row struct {
+		Open, Review, Refunds, Decisions int
+		Oldest                           int64
+	}
+	now := millis(db.now())
+	err := db.r.GetContext(ctx, &row, `SELECT COUNT(*) AS open,
+			COUNT(CASE WHEN state = 'needs_review' THEN 1 END) AS review,
+			COUNT(CASE WHEN state = 'held' AND ? - CASE WHEN failed_at > 0 THEN failed_at WHEN attempts > 0 THEN ? ELSE created_at END > ? THEN 1 END) AS refunds,
+			COUNT(CASE WHEN unsure_at > 0 AND ? - unsure_at > ? THEN 1 END) AS decisions,
+			COALESCE(MIN(CASE WHEN unsure_at > 0 THEN unsure_at END), 0) AS oldest
+		FROM purchases WHERE state IN ('held', 'sending', 'pending', 'needs_review')`,
+		now, now, RefundWithin.Milliseconds(), now, DecideWithin.Milliseconds())
+	if err != nil {
+		return Clocks{}, fmt.Errorf("clocks: %w", err)
+	}
+	c := Clocks{Open: row.Open, Review: row.Review, RefundsLate: row.Refunds, DecisionsLate: row.Decisions}
+	if row.Oldest > 0 {
+		c.OldestUnsure = time.Duration(now-row.Oldest) * time.Millisecond
+	}
+	return c, nil
+}
+
+// OpenPurchase is the newest purchase of msisdn for recipient and amount that
+// is not decided, or ErrNotFound: who orders the same again should be asked.
+func (db *DB) OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (Purchase, error) {
+	found, err := selectPurchases(ctx, db.r, selectPurchase+` WHERE msisdn = ? AND recipient = ? AND amount = ? AND state IN (?, ?, ?, ?)
+		ORDER BY id DESC LIMIT 1`, msisdn, recipient, amount, Held, Sending, Pending, Review)
+	if err == nil && len(found) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Purchase{}, fmt.Errorf("open purchase of %s: %w", mask(msisdn), err)
+	}
+	return found[0], nil
+}
+
+// Turn records the truth about attempt a of the decided purchase p, as it came
+// out after the decision, which stays in the books.
+//
+//	p               a.State         p becomes       money
+//	failed          delivered_late  delivered_late  what the vendor took is a loss, or ends a dispute as one
+//	delivered,      delivered_late  as it was       what the vendor took twice is a loss
+//	delivered_late
+//	delivered       reversed        reversed        the capture is reversed and the wallet refunded
+//
+// Of a, VendorRef, Cost, Detail, HTTPStatus and Queries are recorded. Errors:
+// ErrConflict, ErrNotFound; ErrInvalid for another combination.
+func (db *DB) Turn(ctx context.Context, p Purchase, a Attempt) (turned Purchase, err error) {
+	err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		turned, err = db.turn(ctx, tx, p, a)
+		return err
+	})
+	if err != nil {
+		return Purchase{}, fmt.Errorf("turn %s: %w", p.Ref, err)
+	}
+	return turned, nil
+}
+
+func (db *DB) turn(ctx context.Context, tx *sqlx.Tx, p Purchase, a Attempt) (Purchase, error) {
+	next, from := p.State, []any{Declined, NotSent, Unavailable}
+	switch {
+	case a.State == Late && p.State == Failed:
+		next = Late
+	case a.State == Late && (p.State == Delivered || p.State == Late):
+	case a.State == Reversed && p.State == Delivered:
+		next, from = Reversed, []any{Delivered, Delivered, Delivered}
+	default:
+		return Purchase{}, fmt.Errorf("attempt %d is %s, purchase %s: %w", a.N, a.State, p.State, ErrInvalid)
+	}
+	set := func(*sqlx.Tx, *Purchase) error { return nil }
+	return db.changeIn(ctx, tx, p, next, set, func(tx *sqlx.Tx, stored Purchase) error {
+		err := one(tx.ExecContext(ctx, `UPDATE attempts SET state = ?, vendor_ref = ?, cost = ?, detail = ?, http_status = ?, queries = ?
+			WHERE purchase_id = ? AND n = ? AND state IN (?, ?, ?)`, append([]any{a.State, clip(a.VendorRef, 128), a.Cost, clip(a.Detail, 255),
+			a.HTTPStatus, a.Queries, p.ID, a.N}, from...)...))
+		if err != nil {
+			return err
+		}
+		if a.State == Reversed {
+			return db.undoCapture(ctx, tx, stored)
+		}
+		return db.bookLate(ctx, tx, stored, a, p.State == Failed)
+	})
+}
+
+// undoCapture gives a captured amount back to the wallet.
+func (db *DB) undoCapture(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
+	var capture int64
+	if err := tx.GetContext(ctx, &capture, "SELECT id FROM entries WHERE kind = ? AND reference = ?", entryCapture, p.Ref); err != nil {
+		return fmt.Errorf("capture: %w", notFound(err))
+	}
+	moved, err := db.move(ctx, tx, p.MSISDN, p.Amount, 0)
+	if err == nil && !moved {
+		err = ErrNoWallet
+	}
+	if err != nil {
+		return err
+	}
+	return db.post(ctx, tx, entry{kind: entryReversal, reference: p.Ref, msisdn: p.MSISDN, reverses: capture},
+		posting{accountWallet + p.MSISDN, p.Amount}, posting{accountFloat + p.Vendor, -p.ComputedCost()},
+		posting{accountRevenue + p.Network, -p.Commission})
+}
+
+// bookLate books what a vendor took for a delivery that nobody paid for.
+// refunded tells that it is the purchase's first delivery.
+func (db *DB) bookLate(ctx context.Context, tx *sqlx.Tx, p Purchase, a Attempt, refunded bool) error {
+	loss := accountDoubled
+	if refunded {
+		loss = accountLost
+	}
+	e := entry{kind: entryLate, reference: a.Reference, msisdn: p.MSISDN}
+	cost, disputed, err := disputeOf(ctx, tx, p.Ref, a.Vendor)
+	switch {
+	case err != nil:
+		return err
+	case disputed:
+		// The dispute has the vendor paid already.
+		return db.post(ctx, tx, e, posting{loss, -cost}, posting{accountDisputed, cost})
+	}
+	if cost, err = db.costOf(ctx, tx, p, a.Vendor); err != nil {
+		return err
+	}
+	return db.post(ctx, tx, e, posting{loss, -cost}, posting{accountFloat + a.Vendor, cost})
+}
+
+// disputeOf is what the purchase's dispute, if there is one that has not been
+// reversed, has the vendor take.
+func disputeOf(ctx context.Context, tx *sqlx.Tx, ref, vendor string) (cost int64, disputed bool, err error) {
+	err = tx.GetContext(ctx, &cost, `SELECT p.amount FROM entries e JOIN postings p ON p.entry_id = e.id
+			LEFT JOIN entries r ON r.reverses_id = e.id
+		WHERE e.kind = ? AND e.reference = ? AND p.account = ? AND r.id IS NULL`, entryDispute, ref, accountFloat+vendor)
+	if err = notFound(err); errors.Is(err, ErrNotFound) {
+		return 0, false, nil
+	}
+	return cost, err == nil, err
+}
+
+// costOf is what the vendor takes for the purchase's amount by the rate in
+// force now.
+func (db *DB) costOf(ctx context.Context, tx *sqlx.Tx, p Purchase, vendor string) (int64, error) {
+	bps, err := commissionFor(ctx, tx, p.Network, vendor, p.UpdatedAt)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return p.Amount - commission(p.Amount, bps), err
+}
+
+// dispute books what the vendor of a purchase that is refunded in doubt may
+// have taken, so that a delivery that comes out later has somewhere to go.
+func (db *DB) dispute(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
+	cost, err := db.costOf(ctx, tx, p, p.Vendor)
+	if err != nil {
+		return err
+	}
+	return db.post(ctx, tx, entry{kind: entryDispute, reference: p.Ref, msisdn: p.MSISDN},
+		posting{accountDisputed, -cost}, posting{accountFloat + p.Vendor, cost})
+}
+
+// recheckAfter is when the vendor of a purchase that was ambiguous is asked once
+// more after the decision.
+const recheckAfter = time.Hour
+
+// recheckAt has Rechecks give a decided purchase from then on.
+func (db *DB) recheckAt(ctx context.Context, tx *sqlx.Tx, purchase int64, at time.Time) error {
+	n, err := affected(tx.ExecContext(ctx, "UPDATE rechecks SET at = ? WHERE purchase_id = ?", millis(at), purchase))
+	if err != nil || n == 1 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO rechecks (purchase_id, at) VALUES (?, ?)", purchase, millis(at))
+	if db.engine.duplicate(err) {
+		return errAgain
+	}
+	return err
+}
+
+// Rechecks gives at most limit decided purchases whose vendors are to be asked
+// again, and puts each off until again: of several callers one gets each, and
+// who dies over it loses nothing.
+func (db *DB) Rechecks(ctx context.Context, now, again time.Time, limit int) (due []Purchase, err error) {
+	// Looking first keeps the writer free while there is nothing to do, as
+	// nearly always.
+	var ids []int64
+	err = db.r.SelectContext(ctx, &ids, "SELECT purchase_id FROM rechecks WHERE at <= ? ORDER BY at, purchase_id LIMIT ?", millis(now), limit)
+	if err == nil && len(ids) > 0 {
+		err = db.tx(ctx, func(tx *sqlx.Tx) error {
+			due = nil
+			for _, id := range ids {
+				n, err := affected(tx.ExecContext(ctx, "UPDATE rechecks SET at = ? WHERE purchase_id = ? AND at <= ?", millis(again), id, millis(now)))
+				if err != nil {
+					return err
+				}
+				if n == 0 {
+					continue
+				}
+				p, err := purchaseBy(ctx, tx, "id", id)
+				if err != nil {
+					return err
+				}
+				due = append(due, p)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rechecks: %w", err)
+	}
+	return due, nil
+}
+
+// Rechecked ends the rechecks of a decided purchase. confirmed tells that the
+// vendor's word agrees with the decision; a dispute is then over, since the
+// vendor took nothing.
+func (db *DB) Rechecked(ctx context.Context, p Purchase, confirmed bool) error {
+	err := db.tx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM rechecks WHERE purchase_id = ?", p.ID); err != nil {
+			return err
+		}
+		if !confirmed || p.State != Failed {
+			return nil
+		}
+		var dispute int64
+		err := tx.GetContext(ctx, &dispute, `SELECT e.id FROM entries e LEFT JOIN entries r ON r.reverses_id = e.id
+			WHERE e.kind = ? AND e.reference = ? AND r.id IS NULL`, entryDispute, p.Ref)
+		if err = notFound(err); errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return db.mirror(ctx, tx, dispute, p.MSISDN, "the vendor took nothing")
+	})
+	if err != nil {
+		return fmt.Errorf("rechecked: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,317 @@
+package store_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"ussdd/store"
+)
+
+// inReview brings a purchase of N100 there.
+func inReview(f *fixture) (store.Purchase, store.Attempt) {
+	f.Helper()
+	f.fund(amina, 100_00)
+	p, a := f.begin(f.hold(f.order()), "v")
+	p = f.finish(p, a, store.Pending, store.Pending)
+	f.advance(23 * time.Hour)
+	return f.finish(p, a, store.Pending, store.Review), a
+}
+
+func by(name string) store.Operation { return store.Operation{Operator: name, Reason: "ticket 7"} }
+
+func total(account string, amount int64) store.AccountTotal {
+	return store.AccountTotal{Account: account, Amount: amount}
+}
+
+func reviewWaits(f *fixture) {
+	p, _ := inReview(f)
+	if due, err := f.db.Due(f.ctx, self, f.now().Add(time.Hour), 10); err != nil || len(due) != 0 {
+		f.Errorf("due %+v, %v", due, err)
+	}
+	f.wallet(amina, 0, 100_00)
+	if got, err := f.db.OpenPurchase(f.ctx, amina, bola, 100_00); err != nil || got != p {
+		f.Errorf("open %+v, %v, want %+v", got, err, p)
+	}
+	c, err := f.db.Clocks(f.ctx)
+	if want := (store.Clocks{Open: 1, Review: 1, OldestUnsure: 23 * time.Hour}); err != nil || c != want {
+		f.Errorf("clocks %+v, %v, want %+v", c, err, want)
+	}
+	f.advance(time.Hour + time.Second)
+	if c, err = f.db.Clocks(f.ctx); err != nil || c.DecisionsLate != 1 {
+		f.Errorf("clocks %+v, %v", c, err)
+	}
+	q, err := f.db.QueryNow(f.ctx, by("ngozi"), p.Ref)
+	if err != nil || q.State != store.Pending || !q.NextAt.Equal(f.now()) {
+		f.Errorf("query now: %+v, %v", q, err)
+	}
+	due, err := f.db.Due(f.ctx, self, f.now(), 10)
+	if err != nil || len(due) != 1 || due[0] != q {
+		f.Errorf("due %+v, %v", due, err)
+	}
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("ledger %+v", r.Violations)
+	}
+}
+
+func reviewResolved(f *fixture) {
+	p, _ := inReview(f)
+	p, err := f.db.Resolve(f.ctx, by("ngozi"), p.Ref, store.Delivered)
+	if err != nil || p.State != store.Delivered || p.Commission != 3_00 || p.DecidedAt.IsZero() {
+		f.Errorf("resolved %+v, %v", p, err)
+	}
+	_, err = f.db.Resolve(f.ctx, by("ngozi"), p.Ref, store.Failed)
+	f.wantErr("resolve again", err, store.ErrConflict)
+	_, err = f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	f.wantErr("refund of what was delivered", err, store.ErrConflict)
+	f.wallet(amina, 0, 0)
+	f.accounts(total("float:v", 97_00), total("funding:test", -100_00), total("hold:*", 0), total("revenue:mtn", 3_00), total("wallet:*", 0))
+
+	q, _ := inReview(f)
+	q, err = f.db.Resolve(f.ctx, by("ngozi"), q.Ref, store.Failed)
+	if err != nil || q.State != store.Failed || q.Reason != store.ByHand {
+		f.Errorf("resolved %+v, %v", q, err)
+	}
+	f.wallet(amina, 100_00, 0)
+	for name, op := range map[string]store.Operation{"no reason": {Operator: "ngozi"}, "no operator": {Reason: "x"}} {
+		_, err = f.db.Resolve(f.ctx, op, q.Ref, store.Late)
+		f.wantErr(name, err, store.ErrInvalid)
+	}
+	_, err = f.db.Resolve(f.ctx, by("ngozi"), q.Ref, "lost")
+	f.wantErr("unknown state", err, store.ErrInvalid)
+	log, err := f.db.ListAudit(f.ctx, "", 0)
+	if err != nil || len(log) != 2 || log[0].Action != "purchase resolve failed" || log[1].Subject != p.Ref || log[1].Reason != "ticket 7" {
+		f.Errorf("audit %+v, %v", log, err)
+	}
+}
+
+// refundedInDoubt: what the vendor may have taken is in dispute until its word
+// comes.
+func refundedInDoubt(f *fixture) {
+	p, a := inReview(f)
+	p, err := f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	if err != nil || p.State != store.Failed {
+		f.Fatalf("refunded %+v, %v", p, err)
+	}
+	disputed := []store.AccountTotal{total("float:v", 97_00), total("funding:test", -100_00), total("hold:*", 0),
+		total("suspense:disputed_vends", -97_00), total("wallet:*", 100_00)}
+	if r := f.check(); fmt.Sprint(r.Accounts) != fmt.Sprint(disputed) {
+		f.Errorf("accounts %v, want %v", r.Accounts, disputed)
+	}
+	// Our money does not cover a dispute yet: the books say so.
+	if r := f.check(); len(r.Violations) != 1 || r.Violations[0].Rule != "customers-covered" {
+		f.Errorf("violations %+v", r.Violations)
+	}
+	due, err := f.db.Rechecks(f.ctx, f.now().Add(time.Hour), f.now().Add(2*time.Hour), 10)
+	if err != nil || len(due) != 1 || due[0] != p {
+		f.Errorf("rechecks %+v, %v", due, err)
+	}
+	if due, err = f.db.Rechecks(f.ctx, f.now().Add(time.Hour), f.now().Add(2*time.Hour), 10); err != nil || len(due) != 0 {
+		f.Errorf("rechecks given twice: %+v, %v", due, err)
+	}
+	if _, err := f.db.TopUp(f.ctx, by("ngozi"), "v", 1000_00, "equity:opening", "t-1"); err != nil {
+		f.Error(err)
+	}
+	floats, err := f.db.Floats(f.ctx)
+	if err != nil || len(floats) != 1 || floats[0] != (store.Float{Vendor: "v", ToppedUp: 1000_00, Disputed: 97_00}) || floats[0].Balance() != 903_00 {
+		f.Errorf("floats %+v, %v", floats, err)
+	}
+	late := a
+	late.State, late.VendorRef, late.Cost = store.Late, "V-9", 97_00
+	p, err = f.db.Turn(f.ctx, p, late)
+	if err != nil || p.State != store.Late {
+		f.Fatalf("turned %+v, %v", p, err)
+	}
+	f.wallet(amina, 100_00, 0)
+	f.accounts(total("equity:opening", 1000_00), total("float:v", 97_00-1000_00), total("funding:test", -100_00), total("hold:*", 0),
+		total("loss:late_delivery", -97_00), total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+	_, err = f.db.Turn(f.ctx, p, late)
+	f.wantErr("turned twice", err, store.ErrConflict)
+}
+
+func disputeEnds(f *fixture) {
+	p, _ := inReview(f)
+	p, err := f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for range 2 {
+		if err := f.db.Rechecked(f.ctx, p, true); err != nil {
+			f.Error(err)
+		}
+	}
+	f.accounts(total("float:v", 0), total("funding:test", -100_00), total("hold:*", 0), total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+	if due, err := f.db.Rechecks(f.ctx, f.now().Add(100*time.Hour), f.now(), 10); err != nil || len(due) != 0 {
+		f.Errorf("rechecks %+v, %v", due, err)
+	}
+}
+
+func deliveredAfterRelease(f *fixture) {
+	f.fund(bola, 1) // keeps the sum of the wallets from being that of one
+	f.fund(amina, 100_00)
+	p, a := f.begin(f.hold(f.order()), "v")
+	p = f.finish(p, a, store.Declined, store.Failed)
+	late := a
+	late.State = store.Delivered
+	_, err := f.db.Turn(f.ctx, p, late)
+	f.wantErr("turn to delivered", err, store.ErrInvalid)
+	late.State = store.Reversed
+	_, err = f.db.Turn(f.ctx, p, late)
+	f.wantErr("reversal of what failed", err, store.ErrInvalid)
+	late.State = store.Late
+	old := p
+	p, err = f.db.Turn(f.ctx, p, late)
+	if err != nil || p.State != store.Late || !p.DecidedAt.Equal(old.DecidedAt) {
+		f.Errorf("turned %+v, %v", p, err)
+	}
+	_, err = f.db.Turn(f.ctx, old, late)
+	f.wantErr("old version", err, store.ErrConflict)
+	f.wallet(amina, 100_00, 0)
+	if r := f.check(); len(r.Violations) != 1 || r.Violations[0].Detail != "customers own 9700 more than there is" {
+		f.Errorf("violations %+v", r.Violations)
+	}
+}
+
+func deliveredTwice(f *fixture) {
+	f.fund(amina, 100_00)
+	p, first := f.begin(f.hold(f.order()), "v")
+	p = f.finish(p, first, store.NotSent, store.Held)
+	p, a := f.begin(p, "w")
+	p = f.finish(p, a, store.Delivered, store.Delivered)
+	first.State = store.Late
+	turned, err := f.db.Turn(f.ctx, p, first)
+	if err != nil || turned.State != store.Delivered || !turned.DecidedAt.Equal(p.DecidedAt) {
+		f.Errorf("turned %+v, %v", turned, err)
+	}
+	r := f.check()
+	want := []store.AccountTotal{total("float:v", 97_00), total("float:w", 97_00), total("funding:test", -100_00), total("hold:*", 0),
+		total("loss:double_delivery", -97_00), total("revenue:mtn", 3_00), total("wallet:*", 0)}
+	if fmt.Sprint(r.Accounts) != fmt.Sprint(want) || len(r.Violations) != 1 || r.Violations[0].Rule != "customers-covered" {
+		f.Errorf("accounts %v, violations %v", r.Accounts, r.Violations)
+	}
+}
+
+func reversedAfterCapture(f *fixture) {
+	f.fund(amina, 100_00)
+	p := f.delivered(f.order(), "v")
+	_, attempts := f.stored(p.Ref)
+	a := attempts[0]
+	a.State = store.Reversed
+	p, err := f.db.Turn(f.ctx, p, a)
+	if err != nil || p.State != store.Reversed || p.Commission != 3_00 {
+		f.Errorf("turned %+v, %v", p, err)
+	}
+	f.wallet(amina, 100_00, 0)
+	f.accounts(total("float:v", 0), total("funding:test", -100_00), total("hold:*", 0), total("revenue:mtn", 0), total("wallet:*", 100_00))
+
+	f.delivered(f.order(), "v")
+	q := f.delivered(func() store.Purchase { f.fund(amina, 100_00); return f.order() }(), "v")
+	if q, err = f.db.Resolve(f.ctx, by("ngozi"), q.Ref, store.Reversed); err != nil || q.State != store.Reversed {
+		f.Errorf("reversed by hand: %+v, %v", q, err)
+	}
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("violations %+v", r.Violations)
+	}
+}
+
+func twoOperators(f *fixture) {
+	p, _ := inReview(f)
+	if err := f.db.SetTwoPersons(f.ctx, by("ngozi"), true); err != nil {
+		f.Fatal(err)
+	}
+	_, err := f.db.Refund(f.ctx, store.Operation{Operator: "ngozi", Approve: true}, p.Ref)
+	f.wantErr("approval of nothing", err, store.ErrNotFound)
+	_, err = f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	f.wantErr("request", err, store.ErrApproval)
+	_, err = f.db.Refund(f.ctx, store.Operation{Operator: "ngozi", Approve: true}, p.Ref)
+	f.wantErr("own approval", err, store.ErrConflict)
+	_, err = f.db.Resolve(f.ctx, store.Operation{Operator: "tunde", Approve: true}, p.Ref, store.Failed)
+	f.wantErr("approval of something else", err, store.ErrNotFound)
+	f.wallet(amina, 0, 100_00)
+	if p, err = f.db.Refund(f.ctx, store.Operation{Operator: "tunde", Approve: true}, p.Ref); err != nil || p.State != store.Failed {
+		f.Errorf("approved %+v, %v", p, err)
+	}
+	f.wallet(amina, 100_00, 0)
+	f.wantErr("off", f.db.SetTwoPersons(f.ctx, by("ngozi"), false), store.ErrApproval)
+	log, err := f.db.ListAudit(f.ctx, p.Ref, 0)
+	if err != nil || len(log) != 2 || log[0].Action != "purchase refund" || log[0].Operator != "tunde" || log[0].Detail != "asked for by ngozi" ||
+		log[0].Reason != "ticket 7" || log[1].Action != "request purchase refund" {
+		f.Errorf("audit %+v, %v", log, err)
+	}
+}
+
+func journalsOnlyGrow(f *fixture) {
+	f.fund(amina, 100_00)
+	if err := f.db.SetTwoPersons(f.ctx, by("ngozi"), true); err != nil {
+		f.Fatal(err)
+	}
+	raw := f.raw()
+	for _, s := range []string{"UPDATE postings SET amount = 1", "DELETE FROM postings", "UPDATE entries SET note = 'x'", "DELETE FROM entries",
+		"UPDATE audit SET reason = 'x'", "DELETE FROM audit"} {
+		if _, err := raw.Exec(s); err == nil || !strings.Contains(err.Error(), " never ") {
+			f.Errorf("%s: %v", s, err)
+		}
+	}
+}
+
+func breachesListed(f *fixture) {
+	f.fund(amina, 1000_00)
+	slow, a := f.begin(f.hold(f.order()), "v")
+	a.FinishedAt = f.now()
+	f.advance(store.RefundWithin + time.Second)
+	a.State = store.Declined
+	slow, err := f.db.Record(f.ctx, slow, a, store.Failed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	quick, a := f.begin(f.hold(f.order()), "v")
+	f.finish(quick, a, store.Declined, store.Failed)
+	f.delivered(f.order(), "v")
+	stuck := f.hold(f.order())
+	f.advance(store.RefundWithin + time.Second)
+	list, err := f.db.ListPurchases(f.ctx, store.PurchaseFilter{Breach: true})
+	if err != nil || len(list) != 2 || list[0].Ref != stuck.Ref || list[1].Ref != slow.Ref {
+		f.Errorf("breaches %+v, %v", list, err)
+	}
+	if c, err := f.db.Clocks(f.ctx); err != nil || c != (store.Clocks{Open: 1, RefundsLate: 1}) {
+		f.Errorf("clocks %+v, %v", c, err)
+	}
+}
+
+func variancesListed(f *fixture) {
+	f.fund(amina, 1000_00)
+	var odd store.Purchase
+	for i, cost := range []int64{0, 97_00, 98_00} {
+		p, a := f.begin(f.hold(f.order()), "v")
+		p.Cost, a.Cost = cost, cost
+		odd = f.finish(p, a, store.Delivered, store.Delivered)
+		if odd.ComputedCost() != 97_00 {
+			f.Errorf("%d: computed cost %d", i, odd.ComputedCost())
+		}
+	}
+	list, err := f.db.ListPurchases(f.ctx, store.PurchaseFilter{Variance: true})
+	if err != nil || len(list) != 1 || list[0] != odd {
+		f.Errorf("variances %+v, %v", list, err)
+	}
+}
+
+func commissionByVendor(f *fixture) {
+	for _, c := range []struct {
+		vendor string
+		from   time.Time
+		bps    int
+	}{{"v", f.now().Add(time.Hour), 200}, {"v", f.now().Add(2 * time.Hour), 100}, {"", f.now().Add(3 * time.Hour), 50}, {"v", f.now().Add(2 * time.Hour), 150}} {
+		if err := f.db.SetCommission(f.ctx, "mtn", c.vendor, c.from, c.bps); err != nil {
+			f.Error(err)
+		}
+	}
+	f.wantErr("too much", f.db.SetCommission(f.ctx, "mtn", "v", f.now(), 10001), store.ErrInvalid)
+	for hours, want := range []map[string]int{{"v": 300, "w": 300}, {"v": 200, "w": 300}, {"v": 150, "w": 300}, {"v": 150, "w": 50}} {
+		for vendor, bps := range want {
+			got, err := store.CommissionFor(f.ctx, f.db, "mtn", vendor, f.now().Add(time.Duration(hours)*time.Hour))
+			if err != nil || got != bps {
+				f.Errorf("%s after %d hours: %d, %v, want %d", vendor, hours, got, err, bps)
+			}
+		}
+	}
+}
