@@ -306,7 +306,11 @@ func (c counter) Buy(ctx context.Context, o session.Order) (session.Receipt, err
 	case errors.Is(err, purchase.ErrInsufficient), errors.Is(err, purchase.ErrNoWallet):
 		return session.Receipt{Outcome: "insufficient"}, nil
 	case errors.Is(err, purchase.ErrLimit):
-		return session.Receipt{Outcome: "declined", Reason: "limit"}, nil
+		reason := "limit"
+		if beyond, ok := errors.AsType[*purchase.LimitError](err); ok {
+			reason += "_" + beyond.Limit
+		}
+		return session.Receipt{Outcome: "declined", Reason: reason}, nil
 	case errors.Is(err, purchase.ErrUnknown):
 		// It may be under way: the subscriber sees the processing screen, which
 		// asks for it by the name that it has then.
@@ -337,9 +341,9 @@ func receipt(p purchase.Purchase, set *vendors.Set) session.Receipt {
 	r := session.Receipt{Ref: p.Ref, Outcome: "pending", Reason: purchase.Cause(p), At: p.CreatedAt, Recipient: p.Recipient,
 		Network: p.Network, Name: p.Network, Amount: p.Amount}
 	switch p.State {
-	case purchase.Delivered:
+	case purchase.Delivered, purchase.DeliveredLate:
 		r.Outcome = "delivered"
-	case purchase.Failed:
+	case purchase.Failed, purchase.Reversed:
 		r.Outcome = purchase.Outcome(p).String()
 	}
 	networks := set.Networks()
@@ -389,11 +393,35 @@ func (l ledger) Purchase(ctx context.Context, ref string) (purchase.Purchase, []
 
 func (l ledger) Due(ctx context.Context, owner string, now time.Time, limit int) ([]purchase.Purchase, error) {
 	got, err := l.db.Due(ctx, owner, now, limit)
-	out := make([]purchase.Purchase, len(got))
-	for i, p := range got {
+	return bought(got), ledgerError(err)
+}
+
+func (l ledger) Turn(ctx context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
+	got, err := l.db.Turn(ctx, store.Purchase(p), store.Attempt(a))
+	return purchase.Purchase(got), ledgerError(err)
+}
+
+func (l ledger) Rechecks(ctx context.Context, now, again time.Time, limit int) ([]purchase.Purchase, error) {
+	got, err := l.db.Rechecks(ctx, now, again, limit)
+	return bought(got), ledgerError(err)
+}
+
+func (l ledger) Rechecked(ctx context.Context, p purchase.Purchase, confirmed bool) error {
+	return ledgerError(l.db.Rechecked(ctx, store.Purchase(p), confirmed))
+}
+
+func (l ledger) OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (purchase.Purchase, error) {
+	got, err := l.db.OpenPurchase(ctx, msisdn, recipient, amount)
+	return purchase.Purchase(got), ledgerError(err)
+}
+
+// bought are the store's purchases as the desk has them.
+func bought(rows []store.Purchase) []purchase.Purchase {
+	out := make([]purchase.Purchase, len(rows))
+	for i, p := range rows {
 		out[i] = purchase.Purchase(p)
 	}
-	return out, ledgerError(err)
+	return out
 }
 
 func (l ledger) Renew(ctx context.Context, owner string, until time.Time) error {
@@ -401,6 +429,9 @@ func (l ledger) Renew(ctx context.Context, owner string, until time.Time) error 
 }
 
 func ledgerError(err error) error {
+	if beyond, ok := errors.AsType[*store.LimitError](err); ok {
+		return &purchase.LimitError{Limit: beyond.Limit, Max: beyond.Max}
+	}
 	for theirs, ours := range map[error]error{store.ErrInsufficient: purchase.ErrInsufficient, store.ErrNoWallet: purchase.ErrNoWallet,
 		store.ErrConflict: purchase.ErrConflict, store.ErrNotFound: purchase.ErrNotFound, store.ErrMismatch: purchase.ErrConflict,
 		store.ErrInvalid: purchase.ErrOrder} {

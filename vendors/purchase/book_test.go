@@ -24,6 +24,8 @@ type book struct {
 	entries   map[string]bool  // kind and reference of each entry
 	purchases map[string]*row  // by Ref
 	leases    map[string]time.Time
+	rechecks  map[string]time.Time // by Ref
+	limit     error                // what Hold answers
 }
 
 type row struct {
@@ -35,6 +37,7 @@ func newBook(t testing.TB) *book {
 	b := &book{
 		t: t, balance: map[string]int64{}, accounts: map[string]int64{}, entries: map[string]bool{},
 		purchases: map[string]*row{}, leases: map[string]time.Time{},
+		rechecks: map[string]time.Time{},
 	}
 	b.credit(amina, 1000_00)
 	return b
@@ -72,6 +75,9 @@ func (b *book) Hold(_ context.Context, p purchase.Purchase) (purchase.Purchase, 
 	}
 	if b.purchases[p.Ref] != nil {
 		return p, false, fmt.Errorf("reference %s exists", p.Ref)
+	}
+	if b.limit != nil {
+		return p, false, b.limit
 	}
 	have, ok := b.balance[p.MSISDN]
 	switch {
@@ -116,7 +122,7 @@ func (b *book) Attempt(_ context.Context, p purchase.Purchase, a purchase.Attemp
 	}
 	a.StartedAt = stamp(a.StartedAt)
 	r.attempts = append(r.attempts, a)
-	r.Attempts, r.Vendor, r.NextAt = a.N, p.Vendor, stamp(p.NextAt)
+	r.Attempts, r.Vendor, r.NextAt, r.FailedAt = a.N, p.Vendor, stamp(p.NextAt), time.Time{}
 	return r.Purchase, nil
 }
 
@@ -129,6 +135,7 @@ func (b *book) Record(_ context.Context, p purchase.Purchase, a purchase.Attempt
 	}
 	want := map[string][]string{
 		purchase.Pending:   {purchase.Pending},
+		purchase.Review:    {purchase.Pending},
 		purchase.Delivered: {purchase.Delivered},
 		purchase.Held:      {purchase.Declined, purchase.NotSent, purchase.Unavailable},
 		purchase.Failed:    {purchase.Declined, purchase.NotSent, purchase.Unavailable},
@@ -138,7 +145,17 @@ func (b *book) Record(_ context.Context, p purchase.Purchase, a purchase.Attempt
 		return p, errors.New("misuse")
 	}
 	a.StartedAt, a.FinishedAt = stamp(a.StartedAt), stamp(a.FinishedAt)
+	was := r.attempts[a.N-1].State
 	r.attempts[a.N-1] = a
+	switch {
+	case (next == purchase.Pending || next == purchase.Review) && r.UnsureAt.IsZero():
+		r.UnsureAt = r.UpdatedAt
+	case next == purchase.Held || next == purchase.Failed:
+		r.FailedAt = r.UpdatedAt
+		if was == purchase.Sending && !a.FinishedAt.IsZero() {
+			r.FailedAt = a.FinishedAt
+		}
+	}
 	r.Reason, r.VendorRef, r.Cost, r.NextAt = p.Reason, p.VendorRef, p.Cost, stamp(p.NextAt)
 	b.decide(r)
 	return r.Purchase, nil
@@ -183,14 +200,89 @@ func (b *book) decide(r *row) {
 	hold := "hold:" + r.MSISDN
 	switch r.State {
 	case purchase.Delivered:
-		b.post("capture", r.Ref, map[string]int64{hold: -r.Amount, "float:" + r.Vendor: r.Amount})
+		r.CommissionBPS, r.Commission = 200, r.Amount/50
+		b.post("capture", r.Ref, map[string]int64{hold: -r.Amount, "float:" + r.Vendor: r.ComputedCost(), "revenue": r.Commission})
 	case purchase.Failed:
 		b.balance[r.MSISDN] += r.Amount
 		b.post("release", r.Ref, map[string]int64{hold: -r.Amount, "wallet:" + r.MSISDN: r.Amount})
 	default:
 		return
 	}
-	r.DecidedAt = r.UpdatedAt
+	r.DecidedAt, r.NextAt = r.UpdatedAt, time.Time{}
+	if !r.UnsureAt.IsZero() {
+		b.rechecks[r.Ref] = r.DecidedAt.Add(time.Hour)
+	}
+}
+
+func (b *book) Turn(_ context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := p.State
+	if p.State == purchase.Failed || a.State == purchase.Reversed {
+		next = a.State
+	}
+	r, err := b.move(p, next)
+	if err != nil {
+		return p, err
+	}
+	if was := r.attempts[a.N-1].State; (a.State == purchase.Reversed) != (was == purchase.Delivered) || was == purchase.DeliveredLate {
+		b.t.Errorf("%s: turn from %s to %s", p.Ref, was, a.State)
+	}
+	r.attempts[a.N-1].State = a.State
+	if a.State == purchase.Reversed {
+		b.balance[r.MSISDN] += r.Amount
+		b.post("reversal", r.Ref, map[string]int64{"float:" + r.Vendor: -r.ComputedCost(), "revenue": -r.Commission, "wallet:" + r.MSISDN: r.Amount})
+	} else {
+		b.post("late", a.Reference, map[string]int64{"float:" + a.Vendor: r.Amount, "loss": -r.Amount})
+	}
+	return r.Purchase, nil
+}
+
+func (b *book) Rechecks(_ context.Context, now, again time.Time, limit int) ([]purchase.Purchase, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var due []purchase.Purchase
+	for ref, at := range b.rechecks {
+		if !at.After(now) && len(due) < limit {
+			b.rechecks[ref] = again
+			due = append(due, b.purchases[ref].Purchase)
+		}
+	}
+	return due, nil
+}
+
+func (b *book) Rechecked(_ context.Context, p purchase.Purchase, _ bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.rechecks, p.Ref)
+	return nil
+}
+
+// ask has the vendors of a purchase asked again, as an operator does.
+func (b *book) ask(ref string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rechecks[ref] = time.Now()
+}
+
+// asked tells whether nobody is to be asked again.
+func (b *book) asked() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.rechecks) == 0
+}
+
+func (b *book) OpenPurchase(_ context.Context, msisdn, recipient string, amount int64) (purchase.Purchase, error) {
+	found := purchase.Purchase{}
+	for _, r := range b.all() {
+		if r.MSISDN == msisdn && r.Recipient == recipient && r.Amount == amount && r.Open() && r.ID > found.ID {
+			found = r.Purchase
+		}
+	}
+	if found.ID == 0 {
+		return found, purchase.ErrNotFound
+	}
+	return found, nil
 }
 
 func (b *book) Purchase(_ context.Context, ref string) (purchase.Purchase, []purchase.Attempt, error) {
@@ -218,7 +310,7 @@ func (b *book) Due(_ context.Context, owner string, now time.Time, limit int) ([
 	var due []*row
 	for _, r := range b.purchases {
 		mine := r.Owner == owner && !r.NextAt.After(now)
-		if r.Open() && (mine || r.Owner != owner && !b.leases[r.Owner].After(now)) {
+		if r.Open() && r.State != purchase.Review && (mine || r.Owner != owner && !b.leases[r.Owner].After(now)) {
 			due = append(due, r)
 		}
 	}

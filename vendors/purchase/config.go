@@ -30,6 +30,9 @@ type Config struct {
 	// endpoint. Subscribers who have long been told of a failure, or have given
 	// up, get their money back instead. 0 = 2m.
 	MaxHeld time.Duration
+	// MaxPending is for how long a purchase is queried: then it needs a person.
+	// A vendor that answers queries for a shorter time says so as Ages. 0 = 23h.
+	MaxPending time.Duration
 	// MaxInFlight bounds the purchases and checks that work at once. 0 = 500.
 	MaxInFlight int
 	// MaxResumed bounds the purchases that the reconciler works on at once,
@@ -59,6 +62,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.LedgerTimeout, min(5*time.Second, c.Lease/3))
 	duration(&c.Poll, time.Second)
 	duration(&c.MaxHeld, 2*time.Minute)
+	duration(&c.MaxPending, 23*time.Hour)
 	if c.MaxInFlight <= 0 {
 		c.MaxInFlight = 500
 	}

@@ -71,6 +71,7 @@ func New(cfg Config, ledger Ledger, routes func() Routes) *Desk {
 		files:  make(map[string]*file),
 		stats: Stats{
 			Decided: make(map[string]uint64),
+			Turned:  make(map[string]uint64),
 			Vends:   make(map[vendors.Outcome]uint64),
 			Queries: make(map[vendors.FindingState]uint64),
 		},
@@ -93,7 +94,7 @@ func New(cfg Config, ledger Ledger, routes func() Routes) *Desk {
 // earlier call can have made one.
 //
 // After every other error this call has bought nothing: ErrOrder, ErrNetwork,
-// ErrLimit, ErrBusy, ErrDraining, ErrNoWallet, ErrInsufficient, or ErrKeyReused
+// ErrLimit (also as a *LimitError), ErrBusy, ErrDraining, ErrNoWallet, ErrInsufficient, or ErrKeyReused
 // if the key has bought something else.
 func (d *Desk) Buy(ctx context.Context, o Order) (Purchase, error) {
 	if o.Key == "" || o.MSISDN == "" || o.Recipient == "" {
@@ -116,7 +117,7 @@ func (d *Desk) Buy(ctx context.Context, o Order) (Purchase, error) {
 		d.begin(o.Key, f, func(w *work) error { return w.buy(o) }, func() { d.inFlight-- })
 	}
 	d.mu.Unlock()
-	p, err := d.await(ctx, o.Key, f, func(p Purchase, _ bool) bool { return !p.Open() })
+	p, err := d.await(ctx, o.Key, f, func(p Purchase, _ bool) bool { return p.asleep() })
 	switch {
 	case err != nil && answer(err):
 		return Purchase{}, fmt.Errorf("buy: %w", err)
@@ -187,7 +188,22 @@ func (d *Desk) Check(ctx context.Context, msisdn, ref string) (Purchase, error) 
 		d.begin(p.Key, f, func(w *work) error { return w.resume(p.Ref) }, func() { d.inFlight-- })
 	}
 	d.mu.Unlock()
-	return d.await(ctx, p.Key, f, func(p Purchase, working bool) bool { return !p.Open() || !working })
+	return d.await(ctx, p.Key, f, func(p Purchase, working bool) bool { return p.asleep() || !working })
+}
+
+// AlreadyOpen gives the newest open purchase of msisdn for recipient and amount,
+// so that who dials again because he has seen no answer can be shown it and
+// asked before he buys the same again. Errors: ErrNotFound, or the ledger's
+// trouble.
+func (d *Desk) AlreadyOpen(ctx context.Context, msisdn, recipient string, amount int64) (p Purchase, err error) {
+	err = d.once(ctx, func(ctx context.Context) error {
+		p, err = d.ledger.OpenPurchase(ctx, msisdn, recipient, amount)
+		return err
+	})
+	if err != nil {
+		return Purchase{}, fmt.Errorf("already open: %w", err)
+	}
+	return p, nil
 }
 
 // Drain refuses new purchases and waits for the works in flight, each until its
@@ -231,6 +247,13 @@ type Stats struct {
 	Bought    uint64                          // purchases whose money was held by Buy
 	Repeated  uint64                          // orders whose key the ledger knew
 	Decided   map[string]uint64               // purchases by final state: Delivered, Failed
+	Reviews   uint64                          // purchases that were left to a person
+	Turned    map[string]uint64               // truths that came after the decision, by state of the attempt: DeliveredLate, Reversed
+	Rechecked uint64                          // decided purchases whose vendors were asked again
+	Refunds   Clock                           // from the known failure to the money's return
+	Doubts    Clock                           // from the first doubt to the decision
+	Variances uint64                          // deliveries whose cost by the vendor is not the computed one
+	Variance  int64                           // kobo that vendors took more than computed, less what they took less
 	Vends     map[vendors.Outcome]uint64      // attempts by outcome
 	Queries   map[vendors.FindingState]uint64 // queries by finding
 	Resumed   uint64                          // purchases that the reconciler took up
@@ -245,12 +268,38 @@ type Stats struct {
 	Lease     time.Duration                   // what is left of the lease; negative = it ran out
 }
 
+// Clock measures decisions that somebody is owed in a time.
+type Clock struct {
+	Count    uint64        // decisions
+	Total    time.Duration // that they took together
+	Breaches uint64        // decisions that took longer than allowed
+}
+
+func (c *Clock) add(took, allowed time.Duration) (late bool) {
+	c.Count++
+	c.Total += took
+	if took <= allowed {
+		return false
+	}
+	c.Breaches++
+	return true
+}
+
+// What a subscriber is owed: the money back so soon after it is known that
+// nothing was delivered, and a decision so soon after it is known that nobody
+// knows.
+const (
+	refundWithin = 30 * time.Second
+	decideWithin = 24 * time.Hour
+)
+
 // Stats gives a snapshot.
 func (d *Desk) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
 	s.Decided, s.Vends, s.Queries = maps.Clone(s.Decided), maps.Clone(s.Vends), maps.Clone(s.Queries)
+	s.Turned = maps.Clone(s.Turned)
 	s.InFlight, s.Resuming = d.inFlight, d.running-d.inFlight
 	s.Lease = d.lease.left()
 	return s

@@ -443,6 +443,7 @@ func TestBoughtBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // until its work has left
 		drained := make(chan error)
 		for _, now := range []struct {
 			name  string

@@ -22,13 +22,24 @@
 //     else is ambiguous, and the purchase is pending: no other vendor, no
 //     release and no new reference until the vendor has been queried.
 //  5. Desk.Run queries pending purchases, after 2, 5, 10, 20 and 40 seconds,
-//     then 1, 2, 5, 10 and every 30 minutes; Desk.Check does at once. A vendor
+//     then 1, 2, 5, 10 and every 30 minutes; Desk.Check does at once. After
+//     Config.MaxPending, or when the vendor does not answer for older tries, the
+//     purchase needs review: a person decides, and nothing is guessed. A vendor
 //     that says "failed" has the money released and not another vendor tried,
 //     since the subscriber has long seen the processing screen and may have
 //     bought elsewhere. "Not found" counts only if the vendor's word on it is
 //     final, a grace after the attempt ended or must have, and as many times in
 //     a row as the vendor is configured for; then the attempt never arrived, and
 //     the purchase goes on as in step 4.
+//  6. What was ambiguous is asked about once more after the decision, and so is
+//     what an operator or a call-back asks for. A truth that is another than was
+//     decided is recorded beside the decision (a delivery after the release, a
+//     second delivery, a reversal after the capture) and raised; the postings of
+//     the decision stay.
+//
+// Two clocks run for each purchase: 30 seconds from a known failure to the
+// money's return, and 24 hours from the first doubt to the decision. Stats has
+// what they took and who missed them.
 //
 // Every step is one move of the table in purchase.go and one transaction of the
 // Ledger, which compares the purchase's version and owner and sets the new

@@ -3,6 +3,7 @@ package purchase
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,22 +11,26 @@ import (
 	"ussdd/vendors"
 )
 
-// The states of a purchase. The first three are open, the last two final.
-// An attempt is in one of Sending, Pending, Delivered, Declined, NotSent and
-// Unavailable; the first two are open.
+// The states of a purchase. The first four are open, the others decided.
+// An attempt is in one of Sending, Pending, Delivered, Declined, NotSent,
+// Unavailable, Reversed and DeliveredLate; the first two are open.
 const (
-	Held        = "held"        // the money is held and no attempt is open
-	Sending     = "sending"     // an attempt is recorded, its answer is not
-	Pending     = "pending"     // the answer leaves it open; the vendor is queried
-	Delivered   = "delivered"   // the recipient has the airtime; the money is captured
-	Failed      = "failed"      // nothing was delivered; the money is back in the wallet
-	Declined    = "declined"    // attempt: the vendor will not do it
-	NotSent     = "not_sent"    // attempt: the request never reached the vendor
-	Unavailable = "unavailable" // attempt: the endpoint was not tried
+	Held          = "held"           // the money is held and no attempt is open
+	Sending       = "sending"        // an attempt is recorded, its answer is not
+	Pending       = "pending"        // the answer leaves it open; the vendor is queried
+	Review        = "needs_review"   // the vendor was queried for Config.MaxPending and could not tell; a person decides
+	Delivered     = "delivered"      // the recipient has the airtime; the money is captured
+	Failed        = "failed"         // nothing was delivered; the money is back in the wallet
+	Reversed      = "reversed"       // delivered and then undone by the vendor; the money is back
+	DeliveredLate = "delivered_late" // the money is back, and then it was delivered all the same
+	Declined      = "declined"       // attempt: the vendor will not do it
+	NotSent       = "not_sent"       // attempt: the request never reached the vendor
+	Unavailable   = "unavailable"    // attempt: the endpoint was not tried
 )
 
 // moves is the whole life of a purchase: which state may follow which. Each
-// move is one call of the Ledger and one transaction of it.
+// move is one call of the Ledger, a compare-and-set in one transaction of it,
+// or an operator's, who works on the ledger itself. A Ledger allows no other.
 var moves = map[string][]string{
 	Held: {
 		Sending, // Ledger.Attempt
@@ -40,9 +45,34 @@ var moves = map[string][]string{
 	Pending: { // Ledger.Record, with what a query found
 		Held,      // proved never to have arrived; another endpoint is next
 		Pending,   // still open; asked again later
+		Review,    // still open, and asked for long enough
 		Delivered, // capture
 		Failed,    // release
 	},
+	Review: { // an operator
+		Pending,   // asked again
+		Delivered, // capture
+		Failed,    // release
+	},
+	Delivered: { // Ledger.Turn, with what came out after the decision
+		Reversed,  // the capture is reversed and the money given back
+		Delivered, // an earlier attempt delivered too; what it cost is our loss
+	},
+	Failed: {
+		DeliveredLate, // what it cost is our loss
+	},
+	DeliveredLate: {
+		DeliveredLate, // and a second attempt too
+	},
+}
+
+// Moves is the table of moves.
+func Moves() map[string][]string {
+	table := make(map[string][]string)
+	for from, to := range moves {
+		table[from] = slices.Clone(to)
+	}
+	return table
 }
 
 // canMove tells whether a purchase may go from one state to the other.
@@ -68,8 +98,8 @@ type Purchase struct {
 	MSISDN        string
 	Recipient     string
 	Network       string
-	Amount        int64     // kobo
-	State         string    // Held, Sending, Pending, Delivered or Failed
+	Amount        int64 // kobo
+	State         string
 	Reason        string    // how the last attempt ended; read it with Outcome and Cause
 	Attempts      int       // attempts recorded so far
 	Vendor        string    // vendor of the last attempt
@@ -87,8 +117,17 @@ type Purchase struct {
 	FailedAt      time.Time // when it was known that the last attempt had failed; zero if it has not
 }
 
-// Open tells whether the purchase is neither delivered nor failed.
-func (p Purchase) Open() bool { return p.State != Delivered && p.State != Failed }
+// Open tells whether the purchase is not decided.
+func (p Purchase) Open() bool {
+	return p.State == Held || p.State == Sending || p.State == Pending || p.State == Review
+}
+
+// asleep tells that nobody works on the purchase before a person does.
+func (p Purchase) asleep() bool { return !p.Open() || p.State == Review }
+
+// ComputedCost is what the vendor takes by the rate that the commission was
+// computed with. Cost is what it says.
+func (p Purchase) ComputedCost() int64 { return p.Amount - p.Commission }
 
 // is tells whether p is what o orders.
 func (p Purchase) is(o Order) bool {
@@ -101,7 +140,7 @@ type Attempt struct {
 	N          int    // 1 for the first
 	Vendor     string // a vendor gets at most one attempt of a purchase
 	Reference  string // what the vendor knows it by: the purchase's Ref, or Ref-N from the second on
-	State      string // Sending, Pending, Delivered, Declined, NotSent or Unavailable
+	State      string
 	Reason     string // one of vendors.Reasons, or a cause of this package
 	HTTPStatus int    // of the last answer; 0 = none
 	VendorRef  string
@@ -141,9 +180,9 @@ func reason(o vendors.Outcome, cause string) string {
 // Declined, NotSent or Unavailable.
 func Outcome(p Purchase) vendors.Outcome {
 	switch p.State {
-	case Delivered:
+	case Delivered, DeliveredLate:
 		return vendors.Delivered
-	case Failed:
+	case Failed, Reversed:
 		word, _, _ := strings.Cut(p.Reason, ":")
 		for _, o := range []vendors.Outcome{vendors.NotSent, vendors.Unavailable} {
 			if word == o.String() {
@@ -175,7 +214,7 @@ type Ledger interface {
 	// Hold inserts p (State Held, Version 1) and moves p.Amount from the wallet
 	// of p.MSISDN to its hold. If there is a purchase with p.Key, nothing
 	// happens and that one is returned with created false.
-	// Errors: ErrNoWallet, ErrInsufficient; ErrOrder if the ledger cannot keep
+	// Errors: ErrNoWallet, ErrInsufficient; a *LimitError; ErrOrder if the ledger cannot keep
 	// such a purchase; ErrConflict if it finds itself that the purchase with
 	// p.Key is of something else.
 	Hold(ctx context.Context, p Purchase) (stored Purchase, created bool, err error)
@@ -185,7 +224,7 @@ type Ledger interface {
 	Attempt(ctx context.Context, p Purchase, a Attempt) (Purchase, error)
 
 	// Record updates a and moves p, Sending or Pending, to next: Held, Pending,
-	// Delivered (with the postings of a capture) or Failed (of a release). It
+	// Review, Delivered (with the postings of a capture) or Failed (of a release). It
 	// writes p.Reason, p.VendorRef, p.Cost and p.NextAt.
 	Record(ctx context.Context, p Purchase, a Attempt, next string) (Purchase, error)
 
@@ -208,6 +247,26 @@ type Ledger interface {
 	// that only a lost answer of the ledger told of.
 	Due(ctx context.Context, owner string, now time.Time, limit int) ([]Purchase, error)
 
+	// Turn records the truth about attempt a of the decided purchase p, whose
+	// State says it: DeliveredLate for a closed attempt that delivered, which makes Failed
+	// DeliveredLate and leaves Delivered and DeliveredLate; Reversed for the one that had
+	// delivered, which makes Delivered Reversed. The postings go with it.
+	Turn(ctx context.Context, p Purchase, a Attempt) (Purchase, error)
+
+	// Rechecks gives up to limit decided purchases whose vendors are to be asked
+	// again: those that were Pending once, some time after the decision, and those
+	// that an operator or a vendor's call-back asks for. Each is given again from
+	// again on, unless Rechecked has ended it.
+	Rechecks(ctx context.Context, now, again time.Time, limit int) ([]Purchase, error)
+
+	// Rechecked ends the rechecks of p. confirmed tells that the vendors' word
+	// agrees with the decision.
+	Rechecked(ctx context.Context, p Purchase, confirmed bool) error
+
+	// OpenPurchase gives the newest open purchase of msisdn for recipient and
+	// amount. Errors: ErrNotFound.
+	OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (Purchase, error)
+
 	// Renew sets the end of owner's lease: until then nobody takes over what
 	// owner works on.
 	Renew(ctx context.Context, owner string, until time.Time) error
@@ -225,6 +284,18 @@ var (
 	ErrConflict = errors.New("purchase: moved by another")
 )
 
+// LimitError is ErrLimit that says which limit of the Ledger the order is
+// beyond.
+type LimitError struct {
+	Limit string // the ledger's name of it: "day", "velocity"
+	Max   int64  // kobo, or a number of purchases
+}
+
+func (e *LimitError) Error() string { return fmt.Sprintf("%v: %s of %d", ErrLimit, e.Limit, e.Max) }
+
+// Unwrap makes it ErrLimit.
+func (e *LimitError) Unwrap() error { return ErrLimit }
+
 // Errors of a Desk.
 var (
 	// ErrUnknown: it cannot be told whether there is a purchase.
@@ -233,7 +304,8 @@ var (
 	ErrOrder = errors.New("purchase: invalid order")
 	// ErrNetwork: the network is not sold.
 	ErrNetwork = errors.New("purchase: unknown network")
-	// ErrLimit: the amount is outside the network's limits or not whole naira.
+	// ErrLimit: the amount is outside the network's limits or not whole naira,
+	// or beyond a limit of the ledger, which a *LimitError names.
 	ErrLimit = errors.New("purchase: amount outside limits")
 	// ErrKeyReused: the key belongs to a purchase of something else.
 	ErrKeyReused = errors.New("purchase: key of another order")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // hurry is the part of Config.Poll (one in so many) that passes between two
@@ -85,15 +86,39 @@ func (d *Desk) poll(ctx context.Context, begun *sync.WaitGroup) (more bool, err 
 	}
 	took := 0
 	for _, p := range due {
-		if d.take(ctx, p, begun) {
+		if d.take(ctx, p, begun, func(w *work) error { return w.resume(p.Ref) }) {
 			took++
 		}
 	}
-	return took > 0 && len(due) == limit, nil
+	return took > 0 && len(due) == limit, d.recheck(ctx, begun)
+}
+
+// recheckAgain is when a decided purchase is asked about again after its vendor
+// could not tell, and recheckFor for how long after the decision.
+const (
+	recheckAgain = 30 * time.Minute
+	recheckFor   = 48 * time.Hour
+)
+
+// recheck begins a work on each decided purchase whose vendors are to be asked
+// again.
+func (d *Desk) recheck(ctx context.Context, begun *sync.WaitGroup) error {
+	call, cancel := context.WithTimeout(ctx, d.cfg.LedgerTimeout)
+	defer cancel()
+	now := d.cfg.Now()
+	due, err := d.ledger.Rechecks(call, now, now.Add(recheckAgain), d.cfg.MaxResumed)
+	if err != nil {
+		d.count(func(s *Stats) { s.Failures++ })
+		return fmt.Errorf("rechecks: %w", err)
+	}
+	for _, p := range due {
+		d.take(ctx, p, begun, func(w *work) error { return w.recheck(p.Ref) })
+	}
+	return nil
 }
 
 // take begins a work on p unless there is one. It waits for a slot.
-func (d *Desk) take(ctx context.Context, p Purchase, begun *sync.WaitGroup) bool {
+func (d *Desk) take(ctx context.Context, p Purchase, begun *sync.WaitGroup, life func(*work) error) bool {
 	d.mu.Lock()
 	f := d.files[p.Key]
 	working := f != nil && f.working
@@ -115,13 +140,17 @@ func (d *Desk) take(ctx context.Context, p Purchase, begun *sync.WaitGroup) bool
 		return false
 	}
 	d.note(f, p)
-	d.stats.Resumed++
-	if p.State != Pending {
+	if p.Open() {
+		d.stats.Resumed++
+	} else {
+		d.stats.Rechecked++
+	}
+	if p.State == Held || p.State == Sending {
 		d.stats.Orphans++
 		d.log.Warn("taking up an orphan", "purchase", p.Ref, "state", p.State)
 	}
 	begun.Add(1)
-	d.begin(p.Key, f, func(w *work) error { return w.resume(p.Ref) }, func() {
+	d.begin(p.Key, f, life, func() {
 		<-d.slots
 		begun.Done()
 	})

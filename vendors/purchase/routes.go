@@ -22,6 +22,13 @@ type Endpoint interface {
 	NotFoundFinal() (grace time.Duration, times int, ok bool)
 }
 
+// Ages is what an Endpoint may be besides: one whose vendor can be queried about
+// a try for a limited time only.
+type Ages interface {
+	// MaxAge is that time, from the try. 0 = no limit.
+	MaxAge() time.Duration
+}
+
 // Routes says what is sold and by whom. It does not change; a reload of the
 // vendors gives another one.
 type Routes interface {

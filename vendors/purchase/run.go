@@ -333,7 +333,7 @@ func (w *work) query() error {
 	ep, ok := w.routes().Endpoint(a.Vendor, w.p.Network)
 	if !ok {
 		a.Reason = NoVendor
-		return w.record(a, vendors.Ambiguous, Pending)
+		return w.record(a, vendors.Ambiguous, w.unanswered(nil, a))
 	}
 	w.cfg.Boundary(beforeQuery)
 	ctx, cancel := context.WithTimeout(w.base, w.cfg.QueryTimeout)
@@ -368,7 +368,23 @@ func (w *work) query() error {
 		}
 	}
 	a.State = outcome.String()
+	if next == Pending {
+		next = w.unanswered(ep, a)
+	}
 	return w.record(a, outcome, next)
+}
+
+// unanswered is the state of a purchase whose vendor, asked again, could not
+// tell what became of the attempt: after its time there is no sense in asking.
+func (w *work) unanswered(ep Endpoint, a Attempt) string {
+	limit := w.cfg.MaxPending
+	if ages, ok := ep.(Ages); ok && ages.MaxAge() > 0 {
+		limit = min(limit, ages.MaxAge())
+	}
+	if w.cfg.Now().Sub(a.StartedAt) < limit {
+		return Pending
+	}
+	return Review
 }
 
 // neverArrived counts a "not found" that came in turn, and tells whether it
@@ -409,6 +425,8 @@ func (w *work) record(a Attempt, outcome vendors.Outcome, next string) error {
 		p.NextAt = now.Add(idleFor)
 	case Pending:
 		p.NextAt = nextQuery(a, now)
+	case Review:
+		p.NextAt = time.Time{}
 	}
 	err := w.move("record", next, func(ctx context.Context) (Purchase, error) {
 		return w.ledger.Record(ctx, p, a, next)
@@ -420,6 +438,10 @@ func (w *work) record(a Attempt, outcome vendors.Outcome, next string) error {
 	switch {
 	case next == Held:
 		w.log.Info("attempt failed", "vendor", a.Vendor, "outcome", a.State, "reason", a.Reason, "try", a.N)
+	case next == Review:
+		w.count(func(s *Stats) { s.Reviews++ })
+		w.log.Error("purchase needs review: its vendor cannot tell whether it was delivered", "vendor", a.Vendor, "reason", a.Reason,
+			"queries", a.Queries)
 	case next == Pending && p.State != Pending:
 		w.log.Warn("purchase pending", "vendor", a.Vendor, "reason", a.Reason, "try", a.N)
 	}
@@ -471,14 +493,44 @@ func (w *work) move(what, next string, call func(context.Context) (Purchase, err
 		w.log.Warn("purchase moved by another", "to", w.p.State, "owner", w.p.Owner)
 		return ErrConflict
 	})
-	if err == nil && !w.p.Open() {
+	if err == nil && from.Open() && !w.p.Open() {
 		w.decided()
 	}
 	return err
 }
 
+// decided counts and reports a decision, and what is wrong with it.
 func (w *work) decided() {
-	w.count(func(s *Stats) { s.Decided[w.p.State]++ })
+	p := w.p
+	variance := p.Cost - p.ComputedCost()
+	if p.State != Delivered || p.Cost == 0 {
+		variance = 0
+	}
+	var lateRefund, lateDecision bool
+	w.count(func(s *Stats) {
+		s.Decided[p.State]++
+		if p.State == Failed {
+			since := p.FailedAt
+			if since.IsZero() {
+				since = p.CreatedAt
+			}
+			lateRefund = s.Refunds.add(p.DecidedAt.Sub(since), refundWithin)
+		}
+		if !p.UnsureAt.IsZero() {
+			lateDecision = s.Doubts.add(p.DecidedAt.Sub(p.UnsureAt), decideWithin)
+		}
+		if variance != 0 {
+			s.Variances++
+			s.Variance += variance
+		}
+	})
+	if lateRefund || lateDecision {
+		w.log.Error("purchase decided too late", "state", p.State, "refund", lateRefund, "doubt", lateDecision)
+	}
+	if variance != 0 {
+		w.log.Warn("vendor took another cost than the commission gives", "vendor", p.Vendor, "cost_kobo", p.Cost, "computed_kobo", p.ComputedCost(),
+			"bps", p.CommissionBPS)
+	}
 	w.log.Info("purchase "+w.p.State, "reason", w.p.Reason, "vendor", w.p.Vendor, "vendor_ref", w.p.VendorRef,
 		"attempts", w.p.Attempts, "took", w.cfg.Now().Sub(w.p.CreatedAt).Round(time.Millisecond).String())
 }
@@ -552,7 +604,7 @@ func (d *Desk) once(ctx context.Context, call func(context.Context) error) error
 // answer tells whether err is what the ledger says about the purchase, and not
 // a failure to say it.
 func answer(err error) bool {
-	for _, target := range []error{ErrInsufficient, ErrNoWallet, ErrNotFound, ErrConflict, ErrKeyReused, ErrOrder} {
+	for _, target := range []error{ErrInsufficient, ErrNoWallet, ErrNotFound, ErrConflict, ErrKeyReused, ErrOrder, ErrLimit} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -72,6 +72,7 @@ type shop struct {
 	does      map[string]behaviour
 	gone      map[string]bool     // vendors that are no longer configured
 	sold      vendors.Network     // the one network and its limits
+	age       time.Duration       // for how long vendors answer queries, 0 = for ever
 	truth     map[string]string   // by reference
 	sent      map[string]bool     // references that a vendor was called with
 	delivered map[string]int      // by reference
@@ -135,7 +136,9 @@ func (c counter) Vendor() string { return c.vendor }
 
 func (c counter) Vend(ctx context.Context, req vendors.Request) vendors.Result {
 	s := c.shop
+	s.mu.Lock()
 	b := s.does[c.vendor]
+	s.mu.Unlock()
 	defer s.enter(c.process, "vend", c.vendor, req.Reference)()
 	p, attempts, _ := s.book.Purchase(ctx, req.Reference[:17])
 	if n := len(attempts); n == 0 || attempts[n-1].Reference != req.Reference {
@@ -175,7 +178,9 @@ func (c counter) Vend(ctx context.Context, req vendors.Request) vendors.Result {
 func (c counter) Query(_ context.Context, req vendors.Request, vendorRef string) vendors.Finding {
 	s := c.shop
 	defer s.enter(c.process, "query", c.vendor, req.Reference)()
+	s.mu.Lock()
 	b := s.does[c.vendor]
+	s.mu.Unlock()
 	if b.answer != nil {
 		b.answer(context.Background())
 	}
@@ -209,6 +214,8 @@ func (c counter) Query(_ context.Context, req vendors.Request, vendorRef string)
 func (c counter) NotFoundFinal() (time.Duration, int, bool) {
 	return grace, times, !c.shop.does[c.vendor].unsure
 }
+
+func (c counter) MaxAge() time.Duration { return c.shop.age }
 
 // view is the shop as one process sees it.
 type view struct{ process *process }
@@ -418,6 +425,23 @@ func (l link) ByKey(ctx context.Context, key string) (purchase.Purchase, error) 
 
 func (l link) Due(ctx context.Context, owner string, now time.Time, limit int) ([]purchase.Purchase, error) {
 	return do(ctx, l, "due", func() ([]purchase.Purchase, error) { return l.p.book.Due(ctx, owner, now, limit) })
+}
+
+func (l link) Turn(ctx context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
+	return do(ctx, l, "turn", func() (purchase.Purchase, error) { return l.p.book.Turn(ctx, p, a) })
+}
+
+func (l link) Rechecks(ctx context.Context, now, again time.Time, limit int) ([]purchase.Purchase, error) {
+	return do(ctx, l, "rechecks", func() ([]purchase.Purchase, error) { return l.p.book.Rechecks(ctx, now, again, limit) })
+}
+
+func (l link) Rechecked(ctx context.Context, p purchase.Purchase, confirmed bool) error {
+	_, err := do(ctx, l, "rechecked", func() (struct{}, error) { return struct{}{}, l.p.book.Rechecked(ctx, p, confirmed) })
+	return err
+}
+
+func (l link) OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (purchase.Purchase, error) {
+	return do(ctx, l, "open", func() (purchase.Purchase, error) { return l.p.book.OpenPurchase(ctx, msisdn, recipient, amount) })
 }
 
 func (l link) Renew(ctx context.Context, owner string, until time.Time) error {
