@@ -311,3 +311,55 @@ func (db *DB) mirror(ctx context.Context, tx *sqlx.Tx, id int64, msisdn, note st
 	}
 	return db.post(ctx, tx, entry{kind: entryCorrection, reference: strconv.FormatInt(id, 10), msisdn: msisdn, note: clip(note, 255), reverses: id}, postings...)
 }
+
+// Entry is a journal entry with its postings.
+type Entry struct {
+	ID        int64
+	Kind      string
+	Reference string
+	MSISDN    string // the subscriber whom it is about, "" = none
+	Note      string
+	At        time.Time
+	Reverses  int64          // id of the entry that it undoes, 0 = none
+	Postings  []AccountTotal // in their order
+}
+
+// EntryFilter chooses entries; zero fields choose all. The newest come first.
+type EntryFilter struct {
+	MSISDN    string
+	Reference string // a purchase's Ref, or "source:reference"
+	Limit     int    // at most so many; 0 = 100
+}
+
+// ListEntries lists the entries that f chooses, with their postings.
+func (db *DB) ListEntries(ctx context.Context, f EntryFilter) (entries []Entry, err error) {
+	var w where
+	w.add(f.MSISDN != "", "msisdn = ?", f.MSISDN)
+	w.add(f.Reference != "", "reference = ?", f.Reference)
+	err = db.snapshot(ctx, func(tx *sqlx.Tx) error {
+		var rows []struct {
+			Entry
+			AtMS    int64         `db:"at"`
+			Undoes  sql.NullInt64 `db:"reverses_id"`
+			EntryID int64         `db:"id"`
+		}
+		err := tx.SelectContext(ctx, &rows, "SELECT id, kind, reference, msisdn, note, at, reverses_id FROM entries"+w.String()+
+			" ORDER BY id DESC LIMIT ?", append(w.args, limit(f.Limit))...)
+		if err != nil {
+			return err
+		}
+		entries = make([]Entry, len(rows))
+		for i, r := range rows {
+			r.Entry.ID, r.Entry.At, r.Entry.Reverses = r.EntryID, instant(r.AtMS), r.Undoes.Int64
+			if err := tx.SelectContext(ctx, &r.Entry.Postings, "SELECT account, amount FROM postings WHERE entry_id = ? ORDER BY n", r.EntryID); err != nil {
+				return err
+			}
+			entries[i] = r.Entry
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list entries: %w", err)
+	}
+	return entries, nil
+}

@@ -89,7 +89,7 @@ func (db *DB) set(ctx context.Context, tx *sqlx.Tx, name, value string) error {
 // audit log. If two operators are needed, the first one's request is written
 // down, with the error ErrApproval, and do runs for the second. Errors:
 // ErrInvalid without a name or a reason; ErrNotFound if there is nothing to
-// approve; ErrConflict for an operator who approves a request of his own.
+// approve; ErrApproval also for an operator who approves a request of his own.
 func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) error) error {
 	if err := op.valid(); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*s
 	case err != nil:
 		return fmt.Errorf("request to approve: %w", notFound(err))
 	case asked.Operator == op.Operator:
-		return fmt.Errorf("%s asked for it himself: %w", op.Operator, ErrConflict)
+		return fmt.Errorf("%s asked for it: %w", op.Operator, ErrApproval)
 	}
 	err = one(tx.ExecContext(ctx, "UPDATE requests SET decided_at = ?, decided_by = ? WHERE id = ? AND decided_at = 0",
 		millis(db.now()), op.Operator, asked.ID))

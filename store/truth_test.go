@@ -224,7 +224,7 @@ func twoOperators(f *fixture) {
 	_, err = f.db.Refund(f.ctx, by("ngozi"), p.Ref)
 	f.wantErr("request", err, store.ErrApproval)
 	_, err = f.db.Refund(f.ctx, store.Operation{Operator: "ngozi", Approve: true}, p.Ref)
-	f.wantErr("own approval", err, store.ErrConflict)
+	f.wantErr("own approval", err, store.ErrApproval)
 	_, err = f.db.Resolve(f.ctx, store.Operation{Operator: "tunde", Approve: true}, p.Ref, store.Failed)
 	f.wantErr("approval of something else", err, store.ErrNotFound)
 	f.wallet(amina, 0, 100_00)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -163,6 +164,8 @@ type purchaseRow struct {
 	Session    string       `json:"session"`
 	Owner      string       `json:"owner"`
 	Created    time.Time    `json:"created_at"`
+	Unsure     *time.Time   `json:"unsure_at,omitempty"`
+	Known      *time.Time   `json:"failed_at,omitempty"`
 	Decided    *time.Time   `json:"decided_at,omitempty"`
 	Next       *time.Time   `json:"next_query_at,omitempty"`
 	Tries      []attemptRow `json:"tries,omitempty"`
@@ -186,21 +189,25 @@ type attemptRow struct {
 func purchaseOf(p store.Purchase) purchaseRow {
 	r := purchaseRow{Ref: p.Ref, MSISDN: p.MSISDN, Recipient: p.Recipient, Network: p.Network, Amount: p.Amount, State: p.State,
 		Reason: p.Reason, Vendor: p.Vendor, VendorRef: p.VendorRef, Cost: p.Cost, Commission: p.Commission, BPS: p.CommissionBPS,
-		Attempts: p.Attempts, Session: strconv.FormatInt(p.Session, 10), Owner: p.Owner, Created: p.CreatedAt, Decided: present(p.DecidedAt)}
+		Attempts: p.Attempts, Session: strconv.FormatInt(p.Session, 10), Owner: p.Owner, Created: p.CreatedAt,
+		Unsure: present(p.UnsureAt), Known: present(p.FailedAt), Decided: present(p.DecidedAt)}
 	if p.State == store.Pending {
 		r.Next = present(p.NextAt)
 	}
 	return r
 }
 
+// purchaseStates are what -state chooses.
+var purchaseStates = strings.Join([]string{store.Held, store.Sending, store.Pending, store.Review, store.Delivered, store.Failed, store.Reversed,
+	store.Late}, ", ")
+
 func purchaseList(c *call) error {
-	filter := store.PurchaseFilter{State: c.state, Limit: c.limit}
-	switch c.state {
-	case "", store.Held, store.Sending, store.Pending, store.Delivered, store.Failed:
-	case "open":
+	filter := store.PurchaseFilter{State: c.state, Breach: c.breach, Variance: c.variance, Limit: c.limit}
+	switch {
+	case c.state == "open":
 		filter.State, filter.Unfinished = "", true
-	default:
-		return misused("-state %s: it is held, sending, pending, delivered, failed or open", c.state)
+	case c.state != "" && !slices.Contains(strings.Split(purchaseStates, ", "), c.state):
+		return misused("-state %s: it is %s or open", c.state, purchaseStates)
 	}
 	var err error
 	if filter.MSISDN, err = c.subscriber(); err != nil {
@@ -246,7 +253,7 @@ func purchaseShow(c *call) error {
 	}
 	if err := pairs(c.out, [][2]string{
 		{"transaction", p.Ref}, {"state", p.State}, {"reason", p.Reason}, {"paid by", p.MSISDN}, {"for", p.Recipient + " on " + p.Network},
-		{"amount", menus.Naira(p.Amount)}, {"commission", commission(p)}, {"created", when(p.CreatedAt)}, {"decided", when(p.DecidedAt)},
+		{"amount", menus.Naira(p.Amount)}, {"commission", commission(p)}, {"cost", cost(p)}, {"created", when(p.CreatedAt)}, {"in doubt since", when(p.UnsureAt)}, {"decided", when(p.DecidedAt)},
 		{"session", row.Session}, {"owner", p.Owner},
 	}); err != nil {
 		return err
@@ -260,8 +267,22 @@ func purchaseShow(c *call) error {
 	return table(c.out, []string{"TRY", "STARTED", "VENDOR", "REFERENCE", "STATE", "REASON", "HTTP", "VENDOR REF", "QUERIES", "DETAIL"}, rows)
 }
 
+// cost is what the vendor took, by the commission and by its own word.
+func cost(p store.Purchase) string {
+	if p.State != store.Delivered && p.State != store.Reversed {
+		return ""
+	}
+	if p.Cost == 0 {
+		return menus.Naira(p.ComputedCost()) + "; the vendor does not say"
+	}
+	if p.Cost == p.ComputedCost() {
+		return menus.Naira(p.ComputedCost()) + ", as the vendor says"
+	}
+	return menus.Naira(p.ComputedCost()) + "; the vendor says " + menus.Naira(p.Cost)
+}
+
 func commission(p store.Purchase) string {
-	if p.State != store.Delivered {
+	if p.State != store.Delivered && p.State != store.Reversed {
 		return ""
 	}
 	return fmt.Sprintf("%s at %d basis points", menus.Naira(p.Commission), p.CommissionBPS)

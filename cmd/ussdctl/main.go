@@ -65,7 +65,9 @@ var commands = []command{
 	{name: "purchase list", does: "purchases, newest first", run: purchaseList, flags: func(c *call, f *flag.FlagSet) {
 		listFlags(c, f)
 		f.StringVar(&c.msisdn, "msisdn", "", "only those that this `MSISDN` paid for")
-		f.StringVar(&c.state, "state", "", "only `STATE`: held, sending, pending, delivered, failed; or open")
+		f.StringVar(&c.state, "state", "", "only `STATE`: "+purchaseStates+"; or open")
+		f.BoolVar(&c.breach, "breach", false, "only those refunded or decided later than they may be")
+		f.BoolVar(&c.variance, "variance", false, "only those whose vendor took another cost than computed")
 		f.DurationVar(&c.since, "since", 0, "only those of the last `DURATION`, such as 24h")
 	}},
 	{name: "purchase show", args: "TXN", n: 1, does: "one purchase with its attempts", run: purchaseShow},
@@ -140,6 +142,8 @@ type call struct {
 	inputs                             bool
 	wait                               time.Duration
 	control, pcap, service, smsc, text string
+
+	operation
 }
 
 // usageError is the caller's mistake.
@@ -158,7 +162,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		usage(stdout)
 		return exitOK
 	}
-	for _, cmd := range commands {
+	for _, cmd := range slices.Concat(commands, moneyCommands) {
 		words := strings.Fields(cmd.name)
 		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
 			return cmd.call(ctx, args[len(words):], stdout, stderr)
@@ -278,7 +282,7 @@ For links and pushes it asks the running ussdd, through its socket: USSDD_CONTRO
 
 `)
 	rows := [][]string{}
-	for _, cmd := range commands {
+	for _, cmd := range slices.Concat(commands, moneyCommands) {
 		rows = append(rows, []string{"ussdctl " + cmd.name + " " + cmd.args, cmd.does})
 	}
 	table(w, nil, rows)

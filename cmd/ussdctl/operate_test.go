@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"ussdd/store"
+)
+
+// TestLists are those whose times are those of the test.
+func TestLists(t *testing.T) {
+	onEach(t, func(t *testing.T, engine string) {
+		name := database(t, engine)
+		seed(t, name)
+		db, err := store.Open(t.Context(), name, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, _, err := db.Deposit(t.Context(), store.Deposit{Provider: "paystack", Reference: "r-1", Account: "99", Amount: 50_00}); err != nil {
+			t.Fatal(err)
+		}
+		ctl := func(args ...string) string {
+			t.Helper()
+			var out bytes.Buffer
+			if code := run(t.Context(), append(args, "-database", name), &out, &out); code != exitOK {
+				t.Fatalf("%v: exit %d\n%s", args, code, &out)
+			}
+			return out.String()
+		}
+		wants := func(what, got string, want ...string) {
+			t.Helper()
+			for _, w := range want {
+				if !strings.Contains(got, w) {
+					t.Errorf("%s lacks %q:\n%s", what, w, got)
+				}
+			}
+		}
+		wants("deposits", ctl("deposit", "list", "-suspense"), "paystack  r-1        99       N50")
+		ctl("deposit", "assign", "-operator", "ngozi", "-reason", "called in", "paystack", "r-1", bola)
+		wants("deposits", ctl("deposit", "list", "-json"), `"msisdn": "234805***4567"`, `"amount_kobo": 5000`)
+		wants("audit", ctl("audit", "list"), "ngozi     deposit assign "+bola, "paystack:r-1", "called in")
+		wants("audit", ctl("audit", "list", "-json", "-subject", "paystack:r-1"), `"operator": "ngozi"`)
+		wants("entries", ctl("ledger", "list", "-msisdn", bola), "assign  paystack:r-1  suspense:deposits     -N50", "wallet:234805***4567  N50")
+		wants("entries", ctl("ledger", "list", "-json", "-full", "-reference", "manual:slip-1"), `"wallet:`+amina+`": 100050`)
+		if got := ctl("audit", "list", "-subject", "nothing"); strings.Count(got, "\n") != 1 {
+			t.Errorf("audit of nothing:\n%s", got)
+		}
+	})
+}
