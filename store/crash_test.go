@@ -4,7 +4,11 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"testing"
+	"time"
 
 	"ussdd/store"
 )
@@ -120,4 +124,228 @@ func (t doomedTx) Commit() error {
 		return errDead
 	}
 	return nil
+}
+
+// plan is the life of a purchase as the world will have it.
+type plan struct {
+	name    string
+	vendors []string // what the attempts meet: "delivers", "declines", or "silent delivers" and "silent loses" without an answer
+	review  string   // if set, no vendor can be queried, and an operator: Delivered, Failed, or "refund"
+	turn    string   // what comes out after the decision: store.Late or store.Reversed
+	want    string   // the last state, if nobody dies
+}
+
+var plans = []plan{
+	{name: "delivered", vendors: []string{"delivers"}, want: store.Delivered},
+	{name: "second vendor", vendors: []string{"declines", "delivers"}, want: store.Delivered},
+	{name: "declined everywhere", vendors: []string{"declines", "declines"}, want: store.Failed},
+	{name: "silent and delivered", vendors: []string{"silent delivers"}, want: store.Delivered},
+	{name: "silent and lost", vendors: []string{"silent loses"}, want: store.Failed},
+	{name: "resolved by hand", vendors: []string{"silent delivers"}, review: store.Delivered, want: store.Delivered},
+	{name: "refunded, then delivered", vendors: []string{"silent delivers"}, review: "refund", turn: store.Late, want: store.Late},
+	{name: "delivered, then reversed", vendors: []string{"delivers"}, turn: store.Reversed, want: store.Reversed},
+}
+
+// TestCrashEverywhere has the process die before and after every statement that
+// a purchase of each plan sends, once for each. Another process then takes over,
+// and the life comes to an end in which nothing was lost or done twice.
+func TestCrashEverywhere(t *testing.T) {
+	onEach(t, func(t *testing.T, engine engine) {
+		f := newFixture(t, engine)
+		f.migrate()
+		f.limits, f.messages = store.Limits{Day: 1000_00, RecipientDay: 1000_000_00}, true
+		f.db = f.open()
+		for i, plan := range plans {
+			for n := 0; ; n++ {
+				l := &life{fixture: f, plan: plan, payer: fmt.Sprintf("23480%02d%06d", i, n), key: fmt.Sprint(plan.name, n), owner: self, delivered: map[string]int{}}
+				f.fundOne(l.payer)
+				doomed, doom := f.openDoomed(n)
+				err := l.live(doomed)
+				doomed.Close()
+				if !doom.dead {
+					f.wantErr(plan.name, err, nil)
+					l.check("alive")
+					if n < 20 {
+						f.Errorf("%s: only %d boundaries", plan.name, n)
+					}
+					break
+				}
+				if !errors.Is(err, errDead) {
+					f.Fatalf("%s: died %s: %v", plan.name, doom.killedAt, err)
+				}
+				l.owner = fmt.Sprint("heir-", n)
+				if err := l.live(f.db); err != nil {
+					f.Fatalf("%s: died %s: %v", plan.name, doom.killedAt, err)
+				}
+				l.check(doom.killedAt)
+			}
+		}
+		for _, v := range f.check().Violations {
+			if v.Rule != "customers-covered" { // our losses are real
+				f.Errorf("violation %+v", v)
+			}
+		}
+	})
+}
+
+func (f *fixture) fundOne(msisdn string) {
+	f.Helper()
+	if _, _, err := f.db.Credit(f.ctx, msisdn, 100_00, "test", msisdn, ""); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// life is one purchase and its world, which outlives processes.
+type life struct {
+	*fixture
+	plan       plan
+	payer, key string
+	owner      string         // the process that works on it
+	delivered  map[string]int // by reference
+}
+
+// live goes on from whatever is recorded until nothing is left to be done.
+func (l *life) live(db *store.DB) error {
+	for {
+		p, err := db.PurchaseByKey(l.ctx, l.key)
+		if errors.Is(err, store.ErrNotFound) {
+			order := l.order()
+			order.MSISDN, order.Key, order.Owner, order.CreatedAt = l.payer, l.key, l.owner, l.now()
+			p, _, err = db.Hold(l.ctx, order)
+		}
+		if err == nil && p.Owner != l.owner && (p.State == store.Held || p.State == store.Sending || p.State == store.Pending) {
+			_, err = db.Due(l.ctx, l.owner, l.now().Add(time.Hour), 10)
+		} else if err == nil {
+			var over bool
+			if over, err = l.step(db, p.Ref); over {
+				return err
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// step makes the next move, or tells that the life is over.
+func (l *life) step(db *store.DB, ref string) (over bool, err error) {
+	p, attempts, err := db.Purchase(l.ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	var last store.Attempt
+	if len(attempts) > 0 {
+		last = attempts[len(attempts)-1]
+	}
+	record := func(state, next string) error {
+		last.State, last.FinishedAt = state, l.now()
+		p, err = db.Record(l.ctx, p, last, next)
+		return err
+	}
+	op := store.Operation{Operator: "ngozi", Reason: "statement"}
+	switch p.State {
+	case store.Held:
+		if p.Attempts == len(l.plan.vendors) {
+			_, err = db.Release(l.ctx, p, "unavailable:no_route")
+			return false, err
+		}
+		last = nextAttempt(l.fixture, p, fmt.Sprint("v", p.Attempts+1))
+		if p, err = db.Attempt(l.ctx, p, last); err != nil {
+			return false, err
+		}
+		does := l.plan.vendors[p.Attempts-1]
+		if does == "delivers" || does == "silent delivers" {
+			l.delivered[last.Reference]++
+		}
+		switch {
+		case does == "delivers":
+			return false, record(store.Delivered, store.Delivered)
+		case does != "declines":
+			return false, record(store.Pending, store.Pending)
+		case p.Attempts < len(l.plan.vendors):
+			return false, record(store.Declined, store.Held)
+		}
+		return false, record(store.Declined, store.Failed)
+	case store.Sending:
+		return false, record(store.Pending, store.Pending)
+	case store.Pending:
+		switch {
+		case l.plan.review != "":
+			return false, record(store.Pending, store.Review)
+		case l.delivered[last.Reference] > 0:
+			return false, record(store.Delivered, store.Delivered)
+		}
+		return false, record(store.Declined, store.Failed)
+	case store.Review:
+		switch {
+		case l.plan.review == "refund":
+			_, err = db.Refund(l.ctx, op, ref)
+		case l.delivered[last.Reference] > 0:
+			_, err = db.Resolve(l.ctx, op, ref, store.Delivered)
+		default:
+			_, err = db.Resolve(l.ctx, op, ref, store.Failed)
+		}
+		return false, err
+	case store.Delivered:
+		if l.plan.turn != store.Reversed {
+			return true, nil
+		}
+		l.delivered[last.Reference] = 0
+	case store.Failed:
+		if l.plan.turn != store.Late || l.delivered[last.Reference] == 0 {
+			return true, nil
+		}
+	default:
+		return true, nil
+	}
+	last.State = l.plan.turn
+	_, err = db.Turn(l.ctx, p, last)
+	return false, err
+}
+
+// check proves that the money, the messages and the world agree. Deaths may lead
+// to another end than the plan's, but never to a wrong one.
+func (l *life) check(died string) {
+	l.Helper()
+	p, err := l.db.PurchaseByKey(l.ctx, l.key)
+	if err != nil {
+		l.Fatalf("%s: died %s: %v", l.plan.name, died, err)
+	}
+	total := 0
+	for _, n := range l.delivered {
+		total += n
+	}
+	has := map[string]int{store.Delivered: 1, store.Late: 1, store.Failed: 0, store.Reversed: 0}
+	want, final := has[p.State]
+	w, err := l.db.Wallet(l.ctx, l.payer)
+	paid := p.State == store.Delivered
+	if !final || total != want || err != nil || w.Held != 0 || (w.Balance == 0) != paid || !paid && w.Balance != 100_00 || died == "alive" && p.State != l.plan.want {
+		l.Errorf("%s: died %s: %s with %d delivered, wallet %+v, %v", l.plan.name, died, p.State, total, w, err)
+	}
+	entries, err := l.db.ListEntries(l.ctx, store.EntryFilter{Reference: p.Ref})
+	kinds := map[string]int{}
+	for _, e := range entries {
+		kinds[e.Kind]++
+	}
+	if err != nil || kinds["hold"] != 1 || kinds["capture"]+kinds["release"] != 1 {
+		l.Errorf("%s: died %s: entries %v, %v", l.plan.name, died, kinds, err)
+	}
+	var told []string
+	due, err := l.db.DueMessages(l.ctx, l.now(), l.now().Add(1000*time.Hour), 10)
+	for _, m := range due {
+		if m.Purchase.ID != p.ID {
+			l.Errorf("%s: died %s: message about %s", l.plan.name, died, m.Purchase.Ref)
+		}
+		told = append(told, m.Kind)
+	}
+	wantTold := []string{p.State}
+	switch p.State {
+	case store.Late:
+		wantTold = []string{store.Failed, store.Late}
+	case store.Reversed:
+		wantTold = []string{store.Delivered, store.Reversed}
+	}
+	if slices.Sort(told); err != nil || !slices.Equal(told, slices.Sorted(slices.Values(wantTold))) {
+		l.Errorf("%s: died %s: told %v, want %v, %v", l.plan.name, died, told, wantTold, err)
+	}
 }
