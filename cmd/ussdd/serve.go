@@ -33,6 +33,7 @@ type daemon struct {
 	services *services
 	engine   *session.Engine
 	desk     *purchase.Desk
+	books    *bookkeeper
 	links    []*smpp.Link
 	control  *control.Server // nil: none
 	metrics  *metrics
@@ -67,7 +68,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	linksCtx, stopLinks := context.WithCancel(context.WithoutCancel(stop))
 	defer stopLinks()
 	var parts, links sync.WaitGroup
-	failed := make(chan error, 2+len(d.links))
+	failed := make(chan error, 3+len(d.links))
 	launch := func(wg *sync.WaitGroup, ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -88,6 +89,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	}
 	launch(&parts, partsCtx, "sessions", d.engine.Run)
 	launch(&parts, partsCtx, "purchases", d.desk.Run)
+	launch(&parts, partsCtx, "ledger check", d.books.Run)
 	for _, l := range d.links {
 		launch(&links, linksCtx, "link "+l.Status().Name, l.Run)
 	}
@@ -180,7 +182,9 @@ func (d *daemon) wire() error {
 		return bad
 	}
 	d.links = links
+	d.books = &bookkeeper{books: d.db, desk: d.desk, log: d.log}
 	d.metrics.collect(d)
+	d.metrics.registry.MustRegister(d.books)
 	return nil
 }
 
