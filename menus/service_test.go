@@ -77,7 +77,7 @@ var actions = map[string]menus.ActionSpec{
 		Params:   map[string]menus.Type{"network": menus.TypeText, "to": menus.TypeMSISDN, "amount": menus.TypeMoney},
 		Gives:    map[string]menus.Var{"txn": {Type: menus.TypeText, Width: 17, On: []string{"delivered", "pending"}}},
 		Outcomes: []string{"delivered", "declined", "pending", "not_sent", "unavailable", "insufficient"},
-		Reasons:  map[string][]string{"declined": {"bad_number", "limit"}},
+		Reasons:  map[string][]string{"declined": {"bad_number", "limit", "limit_purchase", "limit_day", "limit_recipient_day", "limit_velocity", "limit_network_purchase", "limit_network_day"}},
 		Final:    true,
 	},
 	"status": {
