@@ -26,6 +26,13 @@ func hundred(network string) vendors.Request {
 	return vendors.Request{Network: network, Recipient: amina, Amount: 100_00, Reference: txn}
 }
 
+// another is a hundred for MTN under a reference of its own.
+func another(reference string) vendors.Request {
+	r := hundred("mtn")
+	r.Reference = reference
+	return r
+}
+
 // endpoint finds the first endpoint of a vendor that a set sells by.
 func endpoint(t testing.TB, set *vendors.Set, vendor string) *vendors.Endpoint {
 	t.Helper()

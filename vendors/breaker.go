@@ -1,8 +1,14 @@
 package vendors
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -25,20 +31,30 @@ var (
 
 // Calls are refused without being made for one of these.
 var (
-	errBusy = errors.New("too many calls in flight")
-	errOpen = errors.New("breaker open")
+	errBusy     = errors.New("too many calls in flight")
+	errOpen     = errors.New("breaker open")
+	errInFlight = errors.New("a call with this reference is in flight")
+	errGap      = errors.New("the recipient was served a moment ago")
 )
 
-// gate stands before one operation of an endpoint: a limit of calls in flight, then a breaker.
+// gate stands before one operation of an endpoint: a limit of calls in flight, the vendor's rate,
+// then a breaker.
 type gate struct {
+	name    string
 	slots   chan struct{}
 	breaker *gobreaker.CircuitBreaker[struct{}]
+	forced  *atomic.Pointer[Override] // shared with the gate that this one replaces
+	log     *slog.Logger
 }
 
-func newGate(name string, p plan, log *slog.Logger) *gate {
+func newGate(name string, p plan, opt Options) *gate {
 	window := max(breakerWindow, 10*p.total)
-	return &gate{
-		slots: make(chan struct{}, p.inFlight),
+	log := opt.Log
+	g := &gate{
+		name:   name,
+		log:    log,
+		forced: new(atomic.Pointer[Override]),
+		slots:  make(chan struct{}, p.inFlight),
 		breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 			Name:         name,
 			MaxRequests:  1,
@@ -56,34 +72,94 @@ func newGate(name string, p plan, log *slog.Logger) *gate {
 			},
 		}),
 	}
+	if opt.Previous != nil {
+		if old := opt.Previous.gate(name); old != nil {
+			g.forced = old.forced
+		}
+	}
+	return g
 }
 
-// pass makes the call if the gate lets it. The error is nil if the call was made.
-func (g *gate) pass(call func() error) error {
+// pass makes the call if the gate lets it. The error is nil, or what call gave, if the call was
+// made, and errBusy or errOpen if it was not.
+func (g *gate) pass(ctx context.Context, turn func(context.Context) error, call func() error) error {
 	select {
 	case g.slots <- struct{}{}:
 	default:
 		return errBusy
 	}
 	defer func() { <-g.slots }()
+	forced := g.override()
+	if forced != nil && forced.State == ForcedOpen {
+		return fmt.Errorf("%w by an operator: %s", errOpen, forced.Reason)
+	}
+	if forced == nil && g.breaker.State() == gobreaker.StateOpen {
+		return errOpen // before the call takes its turn of the rate
+	}
+	if turn != nil {
+		if err := turn(ctx); err != nil {
+			return err
+		}
+	}
+	if forced != nil {
+		return call()
+	}
 	made := false
-	_, _ = g.breaker.Execute(func() (struct{}, error) {
+	_, err := g.breaker.Execute(func() (struct{}, error) {
 		made = true
 		return struct{}{}, call()
 	})
 	if !made {
 		return errOpen
 	}
-	return nil
+	return err
+}
+
+// Forced says which way an operator has forced a breaker. The zero Forced is not at all.
+type Forced uint8
+
+// The ways to force a breaker.
+const (
+	Auto         Forced = iota // the breaker decides
+	ForcedOpen                 // no call passes
+	ForcedClosed               // every call passes, and none is counted
+)
+
+// String gives the word that operators use: auto, open or closed.
+func (f Forced) String() string {
+	switch f {
+	case ForcedOpen:
+		return "open"
+	case ForcedClosed:
+		return "closed"
+	}
+	return "auto"
+}
+
+// Override is an operator's will about one breaker. It ends by itself.
+type Override struct {
+	State  Forced
+	Reason string    // why; for the next operator
+	Until  time.Time // when the breaker decides again
+}
+
+// override gives the override in force, nil for none.
+func (g *gate) override() *Override {
+	o := g.forced.Load()
+	if o == nil || !time.Now().Before(o.Until) {
+		return nil
+	}
+	return o
 }
 
 // Breaker is the state of one breaker at the time it was polled.
 type Breaker struct {
-	State               string // closed, half-open or open
-	InFlight            int    // calls that have not returned
-	Successes           uint32 // calls within the window, like the next two
-	Failures            uint32 // that were the vendor's fault
-	Excluded            uint32 // that say nothing about the vendor: declines for the request itself, say
+	State               string    // closed, half-open or open, as calls meet it
+	Forced              *Override // if an operator has forced that state
+	InFlight            int       // calls that have not returned
+	Successes           uint32    // calls within the window, like the next two
+	Failures            uint32    // that were the vendor's fault
+	Excluded            uint32    // that say nothing about the vendor: declines for the request itself, say
 	ConsecutiveFailures uint32
 }
 
@@ -95,7 +171,7 @@ type BreakerStatus struct {
 
 func (g *gate) status() Breaker {
 	state, counts := g.breaker.State(), g.breaker.Counts() // State moves an open breaker on when its time is up
-	return Breaker{
+	b := Breaker{
 		State:               state.String(),
 		InFlight:            len(g.slots),
 		Successes:           counts.TotalSuccesses,
@@ -103,4 +179,81 @@ func (g *gate) status() Breaker {
 		Excluded:            counts.TotalExclusions,
 		ConsecutiveFailures: counts.ConsecutiveFailures,
 	}
+	if o := g.override(); o != nil {
+		forced := *o
+		b.State, b.Forced = o.State.String(), &forced
+	}
+	return b
 }
+
+// NamedBreaker is one breaker of a set.
+type NamedBreaker struct {
+	Name string // "quickvend/mtn vend", "quickvend/mtn query", "reloadly token", "mtn balance"
+	Breaker
+}
+
+// Breakers polls every breaker of the set, sorted by name.
+func (s *Set) Breakers() []NamedBreaker {
+	var all []NamedBreaker
+	for _, g := range s.gates() {
+		all = append(all, NamedBreaker{g.name, g.status()})
+	}
+	slices.SortFunc(all, func(a, b NamedBreaker) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Override forces the breaker of that name open or closed until a time, or with Auto lets it decide
+// again. It holds for sets that replace this one, too. Everything but Auto needs a reason and a
+// time to come.
+func (s *Set) Override(name string, o Override) error {
+	g := s.gate(name)
+	switch {
+	case g == nil:
+		return fmt.Errorf("no breaker %q", name)
+	case o.State == Auto:
+		g.forced.Store(nil)
+		g.log.Warn("breaker decides again", "endpoint", name)
+		return nil
+	case o.State != ForcedOpen && o.State != ForcedClosed:
+		return fmt.Errorf("breaker %s: no such state", name)
+	case strings.TrimSpace(o.Reason) == "":
+		return fmt.Errorf("breaker %s: a reason is needed", name)
+	case !o.Until.After(time.Now()):
+		return fmt.Errorf("breaker %s: its end is not to come", name)
+	}
+	g.forced.Store(&o)
+	g.log.Warn("breaker forced", "endpoint", name, "to", o.State.String(), "reason", o.Reason, "until", o.Until)
+	return nil
+}
+
+func (s *Set) gate(name string) *gate {
+	for _, g := range s.gates() {
+		if g.name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// gates gives every gate, in no order.
+func (s *Set) gates() []*gate {
+	var all []*gate
+	for _, v := range s.vendors {
+		for _, e := range v.endpoints {
+			all = append(all, e.vend, e.query)
+		}
+		if v.tokens != nil {
+			all = append(all, v.tokens.gate)
+		}
+		for _, c := range []*cache{v.balance, v.products} {
+			if c != nil {
+				all = append(all, c.gate)
+			}
+		}
+	}
+	return all
+}
+
+// samePlan reports whether two vendors make the same calls, so that what breakers have learned of
+// the one holds for the other.
+func samePlan(a, b *vendor) bool { return reflect.DeepEqual(a.plan, b.plan) }

@@ -1,6 +1,8 @@
 package vendors
 
 import (
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -12,25 +14,41 @@ import (
 )
 
 // plan is all that a vendor's file says about its calls: plain data that reflect.DeepEqual
-// compares. It holds the name of a secret, never its value.
+// compares. It holds the names of secrets, never their values.
 type plan struct {
-	base     string // URL without a slash at its end
-	auth     auth
-	connect  time.Duration // name lookup, dial and TLS handshake together
-	total    time.Duration // the whole call, up to the last byte of the answer
-	maxBody  int           // bytes of an answer
-	inFlight int           // calls at a time, per endpoint and operation
-	vend     operation
-	query    operation
+	base      string // URL without a slash at its end
+	auth      auth
+	connect   time.Duration // name lookup, dial and TLS handshake together
+	tls       time.Duration // the handshake alone
+	answer    time.Duration // from the request to the first line of the answer; 0 = total
+	total     time.Duration // the whole call, up to the last byte of the answer
+	maxBody   int           // bytes of an answer
+	inFlight  int           // calls at a time, per endpoint and operation
+	rate      rateLimit
+	gap       time.Duration // between two vends to one recipient on one network
+	retries   int           // of a vend that was not sent
+	proxy     string        // URL; "" = none
+	source    string        // IP address that calls come from; "" = the system's choice
+	reference naming
+	vend      operation
+	query     operation
+	schedule  schedule
+	balance   *lookup
+	products  *lookup
 }
 
-// auth says how calls prove who we are.
-type auth struct {
-	kind     string // none, header, bearer or basic
-	header   string // the header that carries the secret
-	user     string // of basic
-	secret   string // name of the secret
-	optional bool   // left out while there is no such secret
+// rateLimit bounds how often a vendor is called, with all its operations together.
+type rateLimit struct {
+	calls int           // so many; 0 = as often as needed
+	per   time.Duration // in this time, and
+	burst int           // so many at once
+	wait  time.Duration // a call waits so long for its turn
+}
+
+// schedule says when an attempt whose outcome is open is asked about.
+type schedule struct {
+	after  []time.Duration // waits before the first, second … query; the last one repeats
+	maxAge time.Duration   // of an attempt that the vendor can still be asked about
 }
 
 // operation is one call of a vendor's API.
@@ -41,6 +59,7 @@ type operation struct {
 	headers []pair
 	json    *tree  // body, or
 	form    []pair // body
+	auth    []credential
 	rules   []rule
 	fields  fields
 }
@@ -56,11 +75,20 @@ type notFound struct {
 type config struct {
 	name     string
 	nameAt   value
-	authAt   value
 	plan     plan
-	codes    map[string]string // network → the vendor's code for it
-	networks []string          // keys of codes, in the file's order
+	codes    map[string]code // by network
+	networks []string        // keys of codes, in the file's order
 	notFound notFound
+	secrets  []secretUse
+	moreAt   map[string]value // what networks say beside their codes
+	lines    map[string][]int // of rules, by operation
+}
+
+// code is what a vendor calls a network, and what it sells for it.
+type code struct {
+	text     string
+	more     map[string]string // what else its API wants to be told of the network
+	products map[string]string // the vendor's codes of products
 }
 
 const (
@@ -73,6 +101,7 @@ const (
 var (
 	ids         = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 	secretNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	networkKeys = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 	headerNames = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 	pathText    = regexp.MustCompile(`^[A-Za-z0-9/._~!$&'()*+,;=:@-]*$`)
 )
@@ -94,8 +123,10 @@ func (v value) id() (string, bool) {
 
 // readVendor reads a vendor's file. Problems are noted, and what could be read is returned.
 func readVendor(root value, budget time.Duration, known []Network) config {
-	c := config{codes: map[string]string{}}
-	o, ok := root.object("vendor", "base", "auth", "timeouts", "max_body", "max_in_flight", "networks", "vend", "query", "not_found")
+	c := config{codes: map[string]code{}}
+	root.secrets = &c.secrets
+	o, ok := root.object("vendor", "base", "auth", "timeouts", "max_body", "max_in_flight", "rate", "gap", "retries", "proxy", "source",
+		"reference", "networks", "vend", "query", "not_found", "balance", "products")
 	if !ok {
 		return c
 	}
@@ -112,10 +143,12 @@ func readVendor(root value, budget time.Duration, known []Network) config {
 		}
 	}
 	if v, ok := o.need("auth"); ok {
-		c.authAt = v
 		c.plan.auth = readAuth(v)
 	}
-	c.plan.connect, c.plan.total = readTimeouts(o, budget)
+	for i := range c.secrets {
+		c.secrets[i].optional = c.plan.auth.optional
+	}
+	c.readTimeouts(o, budget)
 	c.plan.maxBody, c.plan.inFlight = defaultMaxBody, defaultInFlight
 	if v, ok := o.has("max_body"); ok {
 		c.plan.maxBody, _ = v.integer(1<<10, 1<<20)
@@ -123,19 +156,79 @@ func readVendor(root value, budget time.Duration, known []Network) config {
 	if v, ok := o.has("max_in_flight"); ok {
 		c.plan.inFlight, _ = v.integer(1, 1<<14)
 	}
+	c.readLimits(o)
+	if v, ok := o.has("reference"); ok {
+		c.plan.reference = readNaming(v)
+	}
+	var more []string // placeholders that the networks add
 	if v, ok := o.need("networks"); ok {
-		c.readNetworks(v, known)
+		more = c.readNetworks(v, known)
 	}
 	if v, ok := o.need("vend"); ok {
-		c.plan.vend = readOperation(v, vendOperation)
+		c.plan.vend = readOperation(v, vendOperation.with(more))
 	}
 	if v, ok := o.need("query"); ok {
-		c.plan.query = readOperation(v, queryOperation)
+		c.plan.query = readOperation(v, queryOperation.with(more))
+		c.plan.schedule = readSchedule(v)
 	}
 	if v, ok := o.has("not_found"); ok {
 		c.notFound = readNotFound(v)
 	}
+	if v, ok := o.has("balance"); ok {
+		c.plan.balance = readLookup(v, balanceOperation)
+		if len(c.plan.balance.call.fields.balance.paths) == 0 {
+			v.problem("fields.balance is missing: it is what the call is for")
+		}
+	}
+	if v, ok := o.has("products"); ok {
+		c.plan.products = readLookup(v, productsOperation.with(more))
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.moreAt)) {
+		if !c.plan.carries("network", key) {
+			c.moreAt[key].problem("{network.%s} stands nowhere", key)
+		}
+	}
 	return c
+}
+
+// readLimits reads what bounds and routes the calls.
+func (c *config) readLimits(o object) {
+	if v, ok := o.has("rate"); ok {
+		r := rateLimit{per: time.Second}
+		l, _ := v.object("calls", "per", "burst", "wait")
+		if f, ok := l.need("calls"); ok {
+			r.calls, _ = f.integer(1, 1<<20)
+		}
+		r.burst = max(1, r.calls)
+		if f, ok := l.has("per"); ok {
+			r.per, _ = f.duration(time.Millisecond, 24*time.Hour)
+		}
+		if f, ok := l.has("burst"); ok {
+			r.burst, _ = f.integer(1, 1<<20)
+		}
+		if f, ok := l.has("wait"); ok {
+			r.wait, _ = f.duration(0, time.Minute)
+		}
+		c.plan.rate = r
+	}
+	if v, ok := o.has("gap"); ok {
+		c.plan.gap, _ = v.duration(time.Second, time.Hour)
+	}
+	if v, ok := o.has("retries"); ok {
+		c.plan.retries, _ = v.integer(0, 5)
+	}
+	if v, ok := o.has("proxy"); ok {
+		s, _ := v.text()
+		if c.plan.proxy, ok = baseURL(s); !ok {
+			v.problem("must be an http or https URL without user, query and fragment")
+		}
+	}
+	if v, ok := o.has("source"); ok {
+		c.plan.source, _ = v.text()
+		if net.ParseIP(c.plan.source) == nil {
+			v.problem("must be an IP address of this host")
+		}
+	}
 }
 
 // baseURL checks a base address, of a file or of Options.URLs.
@@ -148,71 +241,16 @@ func baseURL(s string) (string, bool) {
 	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), true
 }
 
-// authKeys are the ways to prove who we are, and what each of them needs.
-var authKeys = map[string][]string{"header": {"name", "secret"}, "bearer": {"secret"}, "basic": {"user", "secret"}}
-
-func readAuth(v value) auth {
-	a := auth{kind: "none"}
-	if v.node.Kind != yaml.MappingNode {
-		if v.node.Value != "none" {
-			v.problem("must be none, or a mapping with header, bearer or basic")
-		}
-		return a
-	}
-	o, _ := v.object("header", "bearer", "basic", "optional")
-	if f, ok := o.has("optional"); ok {
-		a.optional, _ = f.boolean()
-	}
-	for _, key := range o.keys {
-		switch {
-		case authKeys[key] == nil:
-		case a.kind != "none":
-			o.fields[key].problem("%s is given, too: choose one", a.kind)
-		default:
-			a.kind = key
-			a.readKind(o.fields[key])
-		}
-	}
-	if a.kind == "none" {
-		v.problem("needs one of header, bearer and basic")
-	}
-	return a
-}
-
-func (a *auth) readKind(v value) {
-	o, ok := v.object(authKeys[a.kind]...)
-	if !ok {
-		return
-	}
-	if f, ok := o.need("secret"); ok {
-		s, ok := f.text()
-		if ok && !secretNames.MatchString(s) { // perhaps a secret itself: not to be repeated
-			f.problem("must be the name of a secret: letters, digits, dots, dashes and underscores, at most 64")
-		} else {
-			a.secret = s
-		}
-	}
-	a.header = "Authorization"
-	switch a.kind {
-	case "header":
-		if f, ok := o.need("name"); ok {
-			a.header = f.headerName()
-		}
-	case "basic":
-		if f, ok := o.need("user"); ok {
-			a.user, ok = f.filled()
-			if ok && (strings.Contains(a.user, ":") || !headerText(a.user)) {
-				f.problem("must be printable ASCII without a colon")
-			}
-		}
-	}
-}
-
 func (v value) headerName() string {
 	s, ok := v.text()
 	if !ok {
 		return ""
 	}
+	return v.headerNameOf(s)
+}
+
+// headerNameOf checks the name of a header that stands at v.
+func (v value) headerNameOf(s string) string {
 	name, ok := headerName(s)
 	if !ok {
 		v.problem("%q cannot be set as a header", s)
@@ -228,45 +266,120 @@ func headerName(s string) (string, bool) {
 
 // readTimeouts derives what is not given from the time that a step of a session has: a dead first
 // endpoint leaves two thirds of it to the next, and a slow one may answer after the step.
-func readTimeouts(o object, budget time.Duration) (connect, total time.Duration) {
-	total = 3 * budget
+func (c *config) readTimeouts(o object, budget time.Duration) {
+	total := 3 * budget
 	v, given := o.has("timeouts")
 	var t object
 	if given {
-		t, _ = v.object("connect", "total")
+		t, _ = v.object("connect", "tls", "answer", "total")
 	}
 	if f, ok := t.has("total"); ok {
 		total, _ = f.duration(time.Millisecond, 10*time.Minute)
 	}
-	connect = min(maxConnect, budget/3, total)
-	if f, ok := t.has("connect"); ok {
-		connect, ok = f.duration(time.Millisecond, time.Minute)
-		if ok && connect > total {
-			f.problem("is longer than the whole call's %s", total)
-		}
-	}
-	return connect, total
+	c.plan.total = total
+	c.plan.connect = t.phase("connect", min(maxConnect, budget/3, total), total)
+	c.plan.tls = t.phase("tls", c.plan.connect, total)
+	c.plan.answer = t.phase("answer", 0, total)
 }
 
-func (c *config) readNetworks(v value, known []Network) {
+// phase reads the time-out of a part of a call.
+func (o object) phase(key string, otherwise, total time.Duration) time.Duration {
+	f, ok := o.has(key)
+	if !ok {
+		return otherwise
+	}
+	d, ok := f.duration(time.Millisecond, 10*time.Minute)
+	if ok && d > total {
+		f.problem("is longer than the whole call's %s", total)
+	}
+	return d
+}
+
+// readNetworks reads the networks, and gives the placeholders for what the file says of each of
+// them beside its code.
+func (c *config) readNetworks(v value, known []Network) (more []string) {
 	o, ok := v.object()
 	if ok && len(o.keys) == 0 {
 		v.problem("must not be empty")
 	}
+	count := map[string]int{}
+	at := map[string]value{}
 	for _, id := range o.keys {
 		f := o.fields[id]
 		if known != nil && !slices.ContainsFunc(known, func(n Network) bool { return n.ID == id }) {
 			f.problem("unknown network %q: it is not in %s", id, routesFile)
 		}
-		n, ok := f.object("code")
+		n, ok := f.object()
 		if !ok {
 			continue
 		}
 		c.networks = append(c.networks, id)
+		of := code{more: map[string]string{}}
 		if f, ok := n.need("code"); ok {
-			c.codes[id], _ = f.filled()
+			of.text, _ = f.filled()
+		}
+		for _, key := range n.keys {
+			switch f := n.fields[key]; {
+			case key == "code":
+			case key == "products":
+				of.products = readProductCodes(f)
+			case !networkKeys.MatchString(key):
+				f.problem("%q is no name for a placeholder: small letters, digits and underscores", key)
+			default:
+				of.more[key], _ = f.filled()
+				count[key]++
+				at[key] = f
+			}
+		}
+		c.codes[id] = of
+	}
+	for _, key := range slices.Sorted(maps.Keys(at)) {
+		if count[key] < len(c.networks) {
+			at[key].problem("must be given for every network, or for none")
+		}
+		more = append(more, "network."+key)
+	}
+	c.moreAt = at
+	return more
+}
+
+func readProductCodes(v value) map[string]string {
+	codes := map[string]string{}
+	o, _ := v.object()
+	for _, key := range o.keys {
+		f := o.fields[key]
+		if !ids.MatchString(key) {
+			f.problem("%q is no name: small letters, digits and dashes, at most 32", key)
+		}
+		codes[key], _ = f.filled()
+	}
+	return codes
+}
+
+// defaultSchedule is how often an open attempt is asked about: hard at first, then ever less.
+var defaultSchedule = schedule{after: []time.Duration{
+	2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second,
+	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+}, maxAge: 23 * time.Hour}
+
+func readSchedule(v value) schedule {
+	s := defaultSchedule
+	o, ok := v.quiet().object()
+	if !ok {
+		return s
+	}
+	if f, ok := o.has("after"); ok {
+		items, _ := v.at("after", f.node).some()
+		s.after = nil
+		for _, item := range items {
+			d, _ := item.duration(100*time.Millisecond, 24*time.Hour)
+			s.after = append(s.after, d)
 		}
 	}
+	if f, ok := o.has("max_age"); ok {
+		s.maxAge, _ = v.at("max_age", f.node).duration(time.Minute, 90*24*time.Hour)
+	}
+	return s
 }
 
 func readNotFound(v value) notFound {
@@ -287,17 +400,27 @@ func readNotFound(v value) notFound {
 // operationKind is what differs between the operations of a vendor.
 type operationKind struct {
 	names    []string // placeholders that have a meaning, and
-	needs    []string // those without which a call would be about nothing or anything
-	methods  []string
-	thens    []string           // what rules can say, and
+	needs    []string // those without which a call would be about nothing or anything; of several in
+	methods  []string // one string, with blanks between them, any will do
+	more     []string // keys beside those that every operation has
+	fields   []string
+	thens    []string           // what rules can say, the first of them at least once, and
 	verdicts map[string]verdict // what it means
+	harmless bool               // no rule decides about money
+}
+
+// with adds placeholders.
+func (k operationKind) with(names []string) operationKind {
+	k.names = append(slices.Clone(k.names), names...)
+	return k
 }
 
 var (
 	vendOperation = operationKind{
-		names:   []string{"phone", "amount", "reference", "network"},
+		names:   []string{"phone", "amount", "reference", "network", "product", "secret"},
 		needs:   []string{"phone", "amount", "reference"},
-		methods: []string{"POST", "PUT", "GET"},
+		methods: []string{"POST", "PUT", "PATCH", "GET"},
+		fields:  []string{"vendor_ref", "cost", "commission", "balance", "message", "token"},
 		thens:   []string{"delivered", "declined", "pending"},
 		verdicts: map[string]verdict{
 			"delivered": {outcome: Delivered},
@@ -306,9 +429,11 @@ var (
 		},
 	}
 	queryOperation = operationKind{
-		names:   []string{"phone", "amount", "reference", "network", "vendor_ref"},
-		needs:   []string{"reference"},
-		methods: []string{"GET", "POST"},
+		names:   []string{"phone", "amount", "reference", "network", "product", "vendor_ref", "secret"},
+		needs:   []string{"reference vendor_ref"},
+		methods: []string{"GET", "POST", "PUT"},
+		more:    []string{"after", "max_age"},
+		fields:  []string{"vendor_ref", "cost", "commission", "balance", "message", "token"},
 		thens:   []string{"delivered", "failed", "pending", "not_found"},
 		verdicts: map[string]verdict{
 			"delivered": {state: FoundDelivered},
@@ -317,11 +442,29 @@ var (
 			"not_found": {state: NotFound},
 		},
 	}
+	balanceOperation = operationKind{
+		names:    []string{"secret"},
+		methods:  []string{"GET", "POST", "PUT"},
+		more:     []string{"life", "low"},
+		fields:   []string{"balance", "message"},
+		thens:    []string{"known"},
+		verdicts: map[string]verdict{"known": {known: true}},
+		harmless: true,
+	}
+	productsOperation = operationKind{
+		names:    []string{"network", "secret"},
+		methods:  []string{"GET", "POST", "PUT"},
+		more:     []string{"life", "items", "id", "name", "price"},
+		fields:   []string{"message"},
+		thens:    []string{"known"},
+		verdicts: map[string]verdict{"known": {known: true}},
+		harmless: true,
+	}
 )
 
 func readOperation(v value, kind operationKind) operation {
 	var op operation
-	o, ok := v.object("method", "path", "params", "headers", "json", "form", "rules", "fields")
+	o, ok := v.object(append([]string{"method", "path", "params", "headers", "json", "form", "rules", "fields"}, kind.more...)...)
 	if !ok {
 		return op
 	}
@@ -336,17 +479,37 @@ func readOperation(v value, kind operationKind) operation {
 		op.params = readPairs(f, kind.names)
 	}
 	if f, ok := o.has("headers"); ok {
-		op.headers = readHeaders(f, kind.names)
+		op.headers = readPairsOf(f, kind.names, false)
 	}
+	readBody(o, &op, kind.names)
+	if len(*v.problems) == found { // else what is missing may stand where the problem is
+		for _, names := range kind.needs {
+			any := strings.Fields(names)
+			if !slices.ContainsFunc(any, op.carries) {
+				v.problem("{%s} stands nowhere in the request", strings.Join(any, "} or {"))
+			}
+		}
+	}
+	if f, ok := o.need("rules"); ok {
+		op.rules = readRules(f, kind)
+	}
+	if f, ok := o.has("fields"); ok {
+		op.fields = readFields(f, kind)
+	}
+	return op
+}
+
+// readBody reads the body of a call: JSON, a form, or none.
+func readBody(o object, op *operation, names []string) {
 	jsonAt, isJSON := o.has("json")
 	if isJSON {
-		if t, ok := readTree(jsonAt, kind.names); ok {
+		if t, ok := readTree(jsonAt, names); ok {
 			op.json = &t
 		}
 	}
 	formAt, isForm := o.has("form")
 	if isForm {
-		op.form = readPairs(formAt, kind.names)
+		op.form = readForm(formAt, names)
 		if len(formAt.node.Content) == 0 {
 			formAt.problem("must not be empty")
 		}
@@ -355,30 +518,25 @@ func readOperation(v value, kind operationKind) operation {
 	case isJSON && isForm:
 		formAt.problem("json is given, too: choose one")
 	case op.method == "GET" && (isJSON || isForm):
-		v.problem("GET carries no body: use params")
+		o.problem("GET carries no body: use params")
 	case op.method != "GET" && op.method != "" && !isJSON && !isForm:
-		v.problem("%s needs a body: json or form", op.method)
+		o.problem("%s needs a body: json or form", op.method)
 	}
-	if len(*v.problems) == found { // else what is missing may stand where the problem is
-		for _, name := range kind.needs {
-			if !op.carries(name) {
-				v.problem("{%s} stands nowhere in the request", name)
-			}
-		}
+}
+
+// carries reports whether {name.key} stands in any of the vendor's calls.
+func (p plan) carries(name, key string) bool {
+	ops := []operation{p.vend, p.query}
+	if p.products != nil {
+		ops = append(ops, p.products.call)
 	}
-	if f, ok := o.need("rules"); ok {
-		op.rules = readRules(f, kind)
-	}
-	if f, ok := o.has("fields"); ok {
-		op.fields = readFields(f)
-	}
-	return op
+	return slices.ContainsFunc(ops, func(op operation) bool { return op.carries(name + "." + key) })
 }
 
 // carries reports whether the placeholder stands anywhere in the call.
 func (op operation) carries(name string) bool {
 	return op.path.has(name) || op.json != nil && op.json.has(name) ||
-		slices.ContainsFunc(slices.Concat(op.params, op.headers, op.form), func(p pair) bool { return p.value.has(name) })
+		slices.ContainsFunc(slices.Concat(op.params, op.headers, op.form), func(p pair) bool { return p.has(name) })
 }
 
 func readPath(v value, names []string) template {
@@ -407,7 +565,25 @@ func readPairs(v value, names []string) []pair {
 	return pairs
 }
 
-func readHeaders(v value, names []string) []pair {
+// readForm reads the fields of a form. One that is no text is sent as JSON.
+func readForm(v value, names []string) []pair {
+	o, _ := v.object()
+	var pairs []pair
+	for _, name := range o.keys {
+		f := o.fields[name]
+		if f.node.Kind == yaml.ScalarNode {
+			if t, ok := readTemplate(f, names, false); ok {
+				pairs = append(pairs, pair{name: name, value: t})
+			}
+		} else if t, ok := readTree(f, names); ok {
+			pairs = append(pairs, pair{name: name, json: &t})
+		}
+	}
+	return pairs
+}
+
+// readPairsOf reads headers. Only those that prove who we are can be Authorization.
+func readPairsOf(v value, names []string, credentials bool) []pair {
 	o, _ := v.object()
 	var pairs []pair
 	for _, key := range o.keys {
@@ -416,7 +592,7 @@ func readHeaders(v value, names []string) []pair {
 		switch {
 		case !ok:
 			f.problem("%q cannot be set as a header", key)
-		case name == "Authorization":
+		case name == "Authorization" && !credentials:
 			f.problem("credentials go to auth")
 		case slices.ContainsFunc(pairs, func(p pair) bool { return p.name == name }):
 			f.problem("header %s is there twice", name)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -17,23 +19,23 @@ type Endpoint struct {
 	name    string
 	vendor  *vendor
 	network string
-	code    string // the vendor's own code for the network
+	code    code // what the vendor calls the network
 	vend    *gate
 	query   *gate
 }
 
 // newEndpoint takes over the gates of an endpoint whose calls are configured the same.
-func newEndpoint(v *vendor, network, code string, opt Options) *Endpoint {
-	e := &Endpoint{name: v.name + "/" + network, vendor: v, network: network, code: code}
+func newEndpoint(v *vendor, network string, of code, opt Options) *Endpoint {
+	e := &Endpoint{name: v.name + "/" + network, vendor: v, network: network, code: of}
 	if opt.Previous != nil {
 		old, ok := opt.Previous.Endpoint(v.name, network)
-		if ok && old.code == code && reflect.DeepEqual(old.vendor.plan, v.plan) {
+		if ok && reflect.DeepEqual(old.code, of) && samePlan(old.vendor, v) {
 			e.vend, e.query = old.vend, old.query
 			return e
 		}
 	}
-	e.vend = newGate(e.name+" vend", v.plan, opt.Log)
-	e.query = newGate(e.name+" query", v.plan, opt.Log)
+	e.vend = newGate(e.name+" vend", v.plan, opt)
+	e.query = newGate(e.name+" query", v.plan, opt)
 	return e
 }
 
@@ -59,9 +61,26 @@ func (e *Endpoint) Breaker() BreakerStatus {
 	return BreakerStatus{Vend: e.vend.status(), Query: e.query.status()}
 }
 
+// QueryPlan says when an open attempt is to be asked about: after waits before the first, second …
+// query, the last of them again and again until maxAge after the attempt. Then the vendor no longer
+// knows, and somebody must look.
+func (e *Endpoint) QueryPlan() (after []time.Duration, maxAge time.Duration) {
+	s := e.vendor.plan.schedule
+	return slices.Clone(s.after), s.maxAge
+}
+
+// QueryNeedsVendorRef reports whether the vendor can only be asked by its own reference, which a
+// lost answer takes with it.
+func (e *Endpoint) QueryNeedsVendorRef() bool {
+	q := e.vendor.plan.query
+	return q.carries("vendor_ref")
+}
+
 // Vend asks the vendor to deliver airtime, once. It returns when the outcome is known, when the
 // vendor's time is up, or when ctx ends; ending ctx unsends nothing. ctx is not to be that of a
-// session, which may end while the vendor delivers.
+// session, which may end while the vendor delivers. A vendor whose file allows it is tried again
+// while nothing has left. Two vends with one reference never overlap: the second is Ambiguous, and
+// not sent.
 func (e *Endpoint) Vend(ctx context.Context, r Request) Result {
 	start := time.Now()
 	res := e.deliver(ctx, r)
@@ -70,30 +89,62 @@ func (e *Endpoint) Vend(ctx context.Context, r Request) Result {
 }
 
 func (e *Endpoint) deliver(ctx context.Context, r Request) Result {
-	op := &e.vendor.plan.vend
+	v := e.vendor
 	if reason, err := e.check(r); err != nil {
 		return Result{Outcome: Declined, Reason: reason, Final: reason != ReasonConfig, Detail: err.Error()}
 	}
-	req, err := e.vendor.request(op, e.values(r, ""))
+	vals := e.values(r, "")
+	_, _, err := v.request(&v.plan.vend, vals, v.keys[0], "")
 	if errors.Is(err, errNumber) {
 		return Result{Outcome: Declined, Reason: ReasonBadNumber, Final: true, Detail: err.Error()}
 	}
 	if err != nil {
-		return Result{Outcome: Declined, Reason: ReasonConfig, Detail: e.vendor.detail(r, "not sent", err.Error())}
+		return Result{Outcome: Declined, Reason: ReasonConfig, Detail: v.detail(r, "not sent", err.Error())}
 	}
 	if ctx.Err() != nil {
 		return Result{Outcome: NotSent, Reason: ReasonTimeout, Detail: ctx.Err().Error()}
 	}
+	switch err := v.memory.begin(r, v.plan.gap); {
+	case errors.Is(err, errInFlight):
+		return Result{Outcome: Ambiguous, Reason: ReasonDuplicate, Detail: err.Error()}
+	case err != nil:
+		return Result{Outcome: Unavailable, Reason: ReasonBusy, Detail: err.Error()}
+	}
 	var res Result
-	err = e.vend.pass(func() error {
-		a := e.vendor.do(ctx, req)
-		res = e.outcome(r, a)
+	defer func() { v.memory.end(r, res, v.plan.gap) }()
+	for try := 0; ; try++ {
+		res = e.once(ctx, r, vals)
+		if res.Outcome != NotSent || try >= v.plan.retries || !pause(ctx, try) {
+			return res
+		}
+	}
+}
+
+// pause waits before the next try of what was not sent, and reports whether there is to be one.
+func pause(ctx context.Context, try int) bool {
+	longest := 100 * time.Millisecond << try
+	timer := time.NewTimer(longest/2 + rand.N(longest/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// once makes one call, if the gate lets it.
+func (e *Endpoint) once(ctx context.Context, r Request, vals *values) (res Result) {
+	v := e.vendor
+	err := e.vend.pass(ctx, v.memory.turn, func() error {
+		a := v.exchange(ctx, &v.plan.vend, vals)
+		res = e.outcome(r, a, vals)
 		return res.health(a)
 	})
 	switch {
 	case errors.Is(err, errBusy):
 		return Result{Outcome: Unavailable, Reason: ReasonBusy, Detail: err.Error()}
-	case err != nil:
+	case errors.Is(err, errOpen):
 		return Result{Outcome: Unavailable, Reason: ReasonDown, Detail: err.Error()}
 	}
 	return res
@@ -108,6 +159,10 @@ func (e *Endpoint) check(r Request) (reason string, err error) {
 		return ReasonConfig, errors.New("the reference is not 1 to 64 printable ASCII characters")
 	case !msisdns.MatchString(r.Recipient):
 		return ReasonBadNumber, errors.New("the recipient is not 7 to 15 digits")
+	case e.vendor.plan.reference.check(r.Reference) != nil:
+		return ReasonConfig, fmt.Errorf("the reference: %w", e.vendor.plan.reference.check(r.Reference))
+	case r.Product != "" && r.Product != airtime && e.code.products[r.Product] == "":
+		return ReasonConfig, fmt.Errorf("the vendor does not sell %q for %s", r.Product, e.network)
 	case r.Amount <= 0 || r.Amount >= 1<<53:
 		return ReasonLimit, errors.New("the amount is not positive, or is absurd")
 	}
@@ -120,11 +175,21 @@ var (
 )
 
 func (e *Endpoint) values(r Request, vendorRef string) *values {
-	return &values{phone: r.Recipient, amount: r.Amount, reference: r.Reference, network: e.code, vendorRef: vendorRef}
+	product := r.Product
+	if product == "" {
+		product = airtime
+	}
+	return &values{
+		phone: r.Recipient, amount: r.Amount, reference: r.Reference, network: e.code.text, more: e.code.more,
+		product: e.code.products[product], vendorRef: vendorRef,
+	}
 }
 
+// airtime is the product of a request that names none.
+const airtime = "airtime"
+
 // outcome reads the answer to a vend.
-func (e *Endpoint) outcome(r Request, a answer) Result {
+func (e *Endpoint) outcome(r Request, a answer, vals *values) Result {
 	res := Result{HTTPStatus: a.status, Sent: a.sent}
 	v, op := e.vendor, &e.vendor.plan.vend
 	if a.err != nil {
@@ -135,16 +200,18 @@ func (e *Endpoint) outcome(r Request, a answer) Result {
 		res.Detail = v.detail(r, a.err.Error())
 		return res
 	}
-	verdict, ok := judge(op.rules, a.status, a.doc, a.parseErr == nil)
-	if !ok {
+	verdict, i := judge(op.rules, &a, vals)
+	if i < 0 {
 		verdict.outcome, verdict.reason = Ambiguous, unmatched(a.status)
 	}
 	res.Outcome, res.Reason, res.Final = verdict.outcome, verdict.reason, verdict.final
 	res.VendorRef = op.fields.ref(a.doc)
+	res.Float, res.FloatKnown = op.fields.balance.read(a.doc)
 	if res.Outcome == Delivered {
-		res.Cost = op.fields.charged(a.doc)
+		res.Cost, res.Commission = op.fields.charged(a.doc, r.Amount)
+		res.Token = op.fields.given(a.doc)
 	}
-	res.Detail = v.account(r, op, a, ok)
+	res.Detail = v.account(r, op, a, i >= 0)
 	return res
 }
 
@@ -160,7 +227,7 @@ func (res Result) health(a answer) error {
 		return errNeutral
 	}
 	switch {
-	case a.abandoned, res.Reason == ReasonDuplicate:
+	case a.abandoned, a.unauthorized, res.Reason == ReasonDuplicate:
 		return errNeutral
 	case res.Reason == ReasonPending:
 		return nil
@@ -175,18 +242,18 @@ func (e *Endpoint) Query(ctx context.Context, r Request, vendorRef string) Findi
 	if reason, err := e.check(r); err != nil {
 		return Finding{State: Unknown, Reason: reason, Detail: err.Error()}
 	}
-	req, err := e.vendor.request(op, e.values(r, vendorRef))
-	if err != nil {
+	vals := e.values(r, vendorRef)
+	if _, _, err := e.vendor.request(op, vals, e.vendor.keys[0], ""); err != nil {
 		return Finding{State: Unknown, Reason: ReasonConfig, Detail: e.vendor.detail(r, "not sent", err.Error())}
 	}
 	if ctx.Err() != nil {
 		return Finding{State: Unknown, Reason: ReasonTimeout, Detail: ctx.Err().Error()}
 	}
 	var f Finding
-	err = e.query.pass(func() error {
-		a := e.vendor.do(ctx, req)
-		f = e.finding(r, a)
-		if a.abandoned {
+	err := e.query.pass(ctx, e.vendor.memory.turn, func() error {
+		a := e.vendor.exchange(ctx, op, vals)
+		f = e.finding(r, a, vals)
+		if a.abandoned || a.unauthorized {
 			return errNeutral
 		}
 		if f.State == Unknown {
@@ -197,20 +264,20 @@ func (e *Endpoint) Query(ctx context.Context, r Request, vendorRef string) Findi
 	switch {
 	case errors.Is(err, errBusy):
 		return Finding{State: Unknown, Reason: ReasonBusy, Detail: err.Error()}
-	case err != nil:
+	case errors.Is(err, errOpen):
 		return Finding{State: Unknown, Reason: ReasonDown, Detail: err.Error()}
 	}
 	return f
 }
 
 // finding reads the answer to a query.
-func (e *Endpoint) finding(r Request, a answer) Finding {
+func (e *Endpoint) finding(r Request, a answer, vals *values) Finding {
 	v, op := e.vendor, &e.vendor.plan.query
 	if a.err != nil {
 		return Finding{State: Unknown, Reason: a.reason(), HTTPStatus: a.status, Detail: v.detail(r, a.err.Error())}
 	}
-	verdict, ok := judge(op.rules, a.status, a.doc, a.parseErr == nil)
-	if !ok {
+	verdict, i := judge(op.rules, &a, vals)
+	if i < 0 {
 		verdict.state, verdict.reason = Unknown, unmatched(a.status)
 	}
 	f := Finding{
@@ -218,10 +285,11 @@ func (e *Endpoint) finding(r Request, a answer) Finding {
 		Reason:     verdict.reason,
 		VendorRef:  op.fields.ref(a.doc),
 		HTTPStatus: a.status,
-		Detail:     v.account(r, op, a, ok),
+		Detail:     v.account(r, op, a, i >= 0),
 	}
 	if f.State == FoundDelivered {
-		f.Cost = op.fields.charged(a.doc)
+		f.Cost, f.Commission = op.fields.charged(a.doc, r.Amount)
+		f.Token = op.fields.given(a.doc)
 	}
 	return f
 }
@@ -248,6 +316,11 @@ func (v *vendor) detail(r Request, parts ...string) string {
 	s := strings.Join(parts, ": ")
 	for _, p := range v.private {
 		s = strings.ReplaceAll(s, p.reveal(), hidden)
+	}
+	if v.tokens != nil {
+		if token := v.tokens.shown().reveal(); token != "" {
+			s = strings.ReplaceAll(s, token, hidden)
+		}
 	}
 	if n := len(r.Recipient); n >= 10 {
 		national := r.Recipient[n-10:]

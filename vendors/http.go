@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,13 +30,20 @@ var (
 
 // vendor is one vendor of a set.
 type vendor struct {
-	name        string
-	plan        plan
-	notFound    notFound
-	credentials secret   // value of the header plan.auth.header; zero = none
-	private     []secret // what Detail must not show
-	transport   *http.Transport
-	endpoints   map[string]*Endpoint
+	name      string
+	plan      plan
+	notFound  notFound
+	lines     map[string][]int // of the rules, by operation: file positions
+	file      string
+	keys      []*keys      // the secrets in force, then those that may be valid, too
+	preferred atomic.Int32 // index of the keys that were last not refused
+	private   []secret     // what Detail must not show
+	tokens    *tokens      // nil = no token
+	balance   *cache       // nil = cannot be asked
+	products  *cache       // nil = cannot be asked
+	memory    *memory
+	transport *http.Transport
+	endpoints map[string]*Endpoint
 }
 
 // newTransport gives a vendor its own connections. It speaks HTTP/1.1 only: one call has one
@@ -44,7 +52,11 @@ type vendor struct {
 func newTransport(p plan, opt Options) *http.Transport {
 	dial := opt.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: p.connect}).DialContext
+		d := &net.Dialer{Timeout: p.connect}
+		if p.source != "" {
+			d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(p.source)}
+		}
+		dial = d.DialContext
 	}
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -54,7 +66,8 @@ func newTransport(p plan, opt Options) *http.Transport {
 			}
 			return &conn{Conn: c}, nil
 		},
-		TLSHandshakeTimeout:    p.connect,
+		TLSHandshakeTimeout:    p.tls,
+		ResponseHeaderTimeout:  p.answer,
 		MaxIdleConnsPerHost:    p.inFlight,
 		IdleConnTimeout:        idleConnTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeaders,
@@ -62,6 +75,9 @@ func newTransport(p plan, opt Options) *http.Transport {
 		Protocols:              new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
+	if proxy, err := url.Parse(p.proxy); err == nil && p.proxy != "" {
+		t.Proxy = http.ProxyURL(proxy)
+	}
 	if opt.TLS != nil {
 		t.TLSClientConfig = opt.TLS.Clone()
 	}
@@ -93,67 +109,105 @@ func tapped(c net.Conn) *conn {
 	return tap
 }
 
-// request renders one call. An error means that these values cannot be sent to this vendor.
-func (v *vendor) request(op *operation, vals *values) (*http.Request, error) {
-	path, err := op.path.writePath(vals)
+// request renders one call, without what is only known when it is sent. base is "" for the vendor's
+// own. An error means that these values cannot be sent to this vendor.
+func (v *vendor) request(op *operation, vals *values, k *keys, base string) (req *http.Request, body string, err error) {
+	of := *vals
+	of.keys = k
+	path, err := op.path.writePath(&of)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	query, err := writeForm(op.params, vals)
+	query, err := writeForm(op.params, &of)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	u, err := url.Parse(v.plan.base + path)
+	if base == "" {
+		base = v.plan.base
+	}
+	u, err := url.Parse(base + path)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	u.RawQuery = query
-	req := &http.Request{Method: op.method, URL: u, Host: u.Host, Header: http.Header{"User-Agent": {"ussdd"}}}
-
-	var body string
+	req = &http.Request{Method: op.method, URL: u, Host: u.Host, Header: http.Header{"User-Agent": {"ussdd"}}}
 	switch {
 	case op.json != nil:
-		b, err := op.json.append(nil, vals)
+		b, err := op.json.append(nil, &of)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		body = string(b)
 		req.Header.Set("Content-Type", "application/json")
 	case op.form != nil:
-		if body, err = writeForm(op.form, vals); err != nil {
-			return nil, err
+		if body, err = writeForm(op.form, &of); err != nil {
+			return nil, "", err
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	// Two things keep net/http from sending a request a second time when a kept connection dies,
-	// which it does for GET and for an Idempotency-Key: no GetBody, and a body that is not nil
-	// even where it is empty.
-	req.Body = io.NopCloser(strings.NewReader(body))
-	req.ContentLength = int64(len(body))
-
 	req.Header.Set("Accept", "application/json")
-	for _, h := range op.headers {
-		s, err := h.value.writeHeader(vals)
+	if err := setHeaders(req, op.headers, &of); err != nil {
+		return nil, "", err
+	}
+	auth{headers: op.auth}.authorize(req, k)
+	return req, body, nil
+}
+
+// exchange makes one call, with credentials. When the vendor refuses those, saying so by the
+// rules of its file and so having executed nothing, the call is sent a second time, with a new
+// token or with the other of two secrets; never a third.
+func (v *vendor) exchange(ctx context.Context, op *operation, vals *values) answer {
+	ctx, stop := context.WithTimeoutCause(ctx, v.plan.total, errTotal)
+	defer stop()
+	for last := false; ; last = true {
+		at := int(v.preferred.Load())
+		k := v.keys[at]
+		req, body, err := v.request(op, vals, k, "")
 		if err != nil {
-			return nil, fmt.Errorf("header %s: %w", h.name, err)
+			return answer{err: err}
 		}
-		req.Header.Set(h.name, s)
+		v.plan.auth.authorize(req, k)
+		var token secret
+		if v.tokens != nil {
+			if token, err = v.tokens.get(ctx, v, k); err != nil {
+				return answer{err: fmt.Errorf("token: %w", err), unauthorized: true}
+			}
+			req.Header.Set("Authorization", "Bearer "+token.reveal())
+		}
+		if s := v.plan.auth.sign; s != nil {
+			if err := s.sign(req, body, k); err != nil {
+				return answer{err: err}
+			}
+		}
+		a := v.do(ctx, req, body)
+		if _, refused := judge(v.plan.auth.refused, &a, vals); a.err != nil || refused < 0 {
+			return a
+		}
+		if v.tokens != nil {
+			v.tokens.drop(token)
+		} else if len(v.keys) > 1 {
+			v.preferred.CompareAndSwap(int32(at), int32((at+1)%len(v.keys)))
+		} else {
+			return a
+		}
+		if last {
+			return a
+		}
 	}
-	if s := v.credentials.reveal(); s != "" {
-		req.Header.Set(v.plan.auth.header, s)
-	}
-	return req, nil
 }
 
 // answer is what one call over the wire came to.
 type answer struct {
 	sent      bool // a byte of the request may have left
 	status    int  // 0 = no answer
+	header    http.Header
 	body      []byte
 	doc       any   // the body, decoded
 	parseErr  error // why doc is not there
 	err       error // why there is no whole answer
 	abandoned bool  // the caller gave up, which says nothing about the vendor
+	// There was no token to make the call with, and the token's own breaker knows.
+	unauthorized bool
 }
 
 // reason gives the reason of an answer that did not come, or not whole.
@@ -163,6 +217,8 @@ func (a answer) reason() string {
 	case errors.Is(a.err, errConnect), errors.Is(a.err, errTotal), errors.Is(a.err, context.DeadlineExceeded),
 		errors.Is(a.err, context.Canceled), errors.As(a.err, &timeout) && timeout.Timeout():
 		return ReasonTimeout
+	case errors.Is(a.err, errBusy):
+		return ReasonBusy
 	case !a.sent:
 		return ReasonDown
 	}
@@ -170,11 +226,21 @@ func (a answer) reason() string {
 }
 
 // do makes one call. It returns within the plan's total time-out, or when ctx ends.
-func (v *vendor) do(ctx context.Context, req *http.Request) answer {
+func (v *vendor) do(ctx context.Context, req *http.Request, body string) answer {
+	// Two things keep net/http from sending a request a second time when a kept connection dies,
+	// which it does for GET and for an Idempotency-Key: no GetBody, and a body that is not nil
+	// even where it is empty.
+	req.Body = io.NopCloser(strings.NewReader(body))
+	req.ContentLength = int64(len(body))
 	a := v.roundTrip(ctx, req)
 	a.abandoned = a.err != nil && errors.Is(ctx.Err(), context.Canceled)
 	if a.err == nil {
 		a.doc, a.parseErr = decode(a.body)
+		if a.status == http.StatusTooManyRequests {
+			if s, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && s > 0 {
+				v.memory.silence(time.Duration(min(s, 3600)) * time.Second)
+			}
+		}
 	}
 	return a
 }
@@ -208,7 +274,7 @@ func (v *vendor) roundTrip(ctx context.Context, req *http.Request) (a answer) {
 		a.err = cause(ctx, err)
 		return a
 	}
-	a.status = resp.StatusCode
+	a.status, a.header = resp.StatusCode, resp.Header
 	defer resp.Body.Close()
 	if a.status == http.StatusSwitchingProtocols {
 		a.err = errProtocol // its body is the connection, and reading it would not end with ctx

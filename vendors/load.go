@@ -3,12 +3,10 @@ package vendors
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -215,51 +213,63 @@ func (l *loader) link(r route) {
 
 // newVendor builds what a vendor's calls need. A missing or unusable secret is a problem.
 func newVendor(c config, opt Options) *vendor {
-	v := &vendor{name: c.name, plan: c.plan, notFound: c.notFound, endpoints: map[string]*Endpoint{}}
+	v := &vendor{name: c.name, plan: c.plan, notFound: c.notFound, lines: c.lines, file: c.nameAt.file, endpoints: map[string]*Endpoint{}}
 	v.transport = newTransport(c.plan, opt)
-	if a := c.plan.auth; a.secret != "" {
-		key, found := opt.Secrets(a.secret)
-		key = strings.TrimRight(key, "\r\n")
-		switch {
-		case !found || key == "":
-			if !a.optional {
-				c.authAt.problem("secret %q is missing", a.secret)
-			}
-		case !headerText(key):
-			c.authAt.problem("secret %q is not printable ASCII", a.secret)
-		default:
-			v.credentials = newSecret(a.credentials(key))
-			v.private = spellings(key, a.credentials(key))
-		}
+	v.keys = readKeys(c.secrets, opt)
+	for _, k := range v.keys {
+		v.private = append(v.private, c.plan.auth.private(k)...)
 	}
+	slices.SortStableFunc(v.private, func(a, b secret) int { return len(b.reveal()) - len(a.reveal()) })
+	v.tokens = newTokens(v, opt)
+	v.memory = newMemory(v, opt)
+	v.balance = newCache(v, "balance", c.plan.balance, func(v *vendor) *cache { return v.balance }, opt)
+	v.products = newCache(v, "products", c.plan.products, func(v *vendor) *cache { return v.products }, opt)
 	for _, network := range c.networks {
 		v.endpoints[network] = newEndpoint(v, network, c.codes[network], opt)
 	}
 	return v
 }
 
-// credentials gives the value of the header that carries the secret.
-func (a auth) credentials(key string) string {
-	switch a.kind {
-	case "bearer":
-		return "Bearer " + key
-	case "basic":
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.user+":"+key))
-	}
-	return key
-}
+// nextSecret is what the name of a secret has behind it when it is the one that the first is being
+// exchanged for, or has been: the two are valid together for a time.
+const nextSecret = ".next"
 
-// spellings gives the forms in which an error or an answer could repeat a secret.
-func spellings(key, credentials string) []secret {
-	quoted := string(appendString(nil, key))
-	return []secret{
-		newSecret(credentials),
-		newSecret(strings.TrimPrefix(credentials, "Basic ")),
-		newSecret(key),
-		newSecret(url.QueryEscape(key)),
-		newSecret(quoted[1 : len(quoted)-1]),
-		newSecret(strings.ReplaceAll(key, "/", `\/`)),
+// readKeys gets the secrets that a vendor's file names. Where there is a second value for any of
+// them, there are second keys.
+func readKeys(uses []secretUse, opt Options) []*keys {
+	first, second := &keys{secrets: map[string]secret{}}, &keys{secrets: map[string]secret{}}
+	two := false
+	for _, use := range uses {
+		if use.name == "" {
+			continue
+		}
+		value, found := opt.Secrets(use.name)
+		value = strings.TrimRight(value, "\r\n")
+		switch {
+		case !found || value == "":
+			if !use.optional {
+				use.at.problem("secret %q is missing", use.name)
+			}
+			continue
+		case !headerText(value):
+			use.at.problem("secret %q is not printable ASCII", use.name)
+			continue
+		}
+		first.secrets[use.name], second.secrets[use.name] = newSecret(value), newSecret(value)
+		next, _ := opt.Secrets(use.name + nextSecret)
+		if next = strings.TrimRight(next, "\r\n"); next == "" || next == value {
+			continue
+		}
+		if !headerText(next) {
+			use.at.problem("secret %q is not printable ASCII", use.name+nextSecret)
+			continue
+		}
+		second.secrets[use.name], two = newSecret(next), true
 	}
+	if two {
+		return []*keys{first, second}
+	}
+	return []*keys{first}
 }
 
 // Route gives the endpoints of a network in the order in which they are to be tried, nil for an

@@ -169,7 +169,7 @@ func TestProblemsOfASet(t *testing.T) {
 		{"too large", files("acme.yaml", acme, "b.yaml", strings.Repeat("#", 1<<20+1), "routes.yaml", routes), "b.yaml: the file is larger than 1048576 bytes"},
 		{"a .yml", files("acme.yml", acme, "routes.yaml", routes), "acme.yml: name it .yaml"},
 		{"several", files("acme.yaml", strings.Replace(acme, "auth: none", "auth: some", 1), "b.yaml", "x", "routes.yaml", strings.Replace(routes, "N50,", "50,", 1)),
-			`acme.yaml:3: auth: must be none, or a mapping with header, bearer or basic
+			`acme.yaml:3: auth: must be none, or a mapping with header, headers, bearer, basic, token or sign
 b.yaml:1: must be a mapping
 routes.yaml:2: networks.mtn.min: must be an amount of whole naira like N50 or "N1,000"`},
 	} {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -15,8 +16,9 @@ import (
 // part is one piece of a template: literal text, or a placeholder with its form.
 type part struct {
 	text   string // literal text, if name is ""
-	name   string // phone, amount, reference, network or vendor_ref
-	form   string // how phone and amount are written
+	name   string // phone, amount, reference, …
+	key    string // what follows the dot in network.KEY and secret.NAME
+	form   string // how the value is written
 	number bool   // stands as a JSON number
 }
 
@@ -24,14 +26,15 @@ type part struct {
 // that is the encoder's part.
 type template []part
 
-// forms are the placeholders and the filters that give them a form; the first filter is needed
-// where there are any.
+// forms are the filters that say how a placeholder is written. One of them is needed, but for
+// references and methods, which have a plain form, too.
 var forms = map[string][]string{
-	"phone":      {"local", "intl", "plus"},
-	"amount":     {"naira", "decimal", "kobo"},
-	"reference":  nil,
-	"network":    nil,
-	"vendor_ref": nil,
+	"phone":     {"local", "intl", "plus", "national"},
+	"amount":    {"naira", "decimal", "kobo"},
+	"reference": {"alnum", "digits", "uuid"},
+	"time":      {"seconds", "millis", "rfc1123", "rfc3339"},
+	"url":       {"plain", "escaped"},
+	"body":      {"plain", "sha1-hex", "sha1-base64", "sha256-hex", "sha256-base64", "sha512-hex", "sha512-base64"},
 }
 
 // values are what the placeholders of one call stand for.
@@ -39,8 +42,13 @@ type values struct {
 	phone     string // E.164 digits
 	amount    int64  // kobo
 	reference string
-	network   string // the vendor's own code for the network
-	vendorRef string // "" when the vendor has given none
+	network   string            // the vendor's own code for the network,
+	more      map[string]string // and what else the file says of it
+	product   string            // the vendor's own code for the product, "" if it has none
+	vendorRef string            // "" when the vendor has given none
+	keys      *keys             // for secret.NAME
+	at        time.Time         // for time
+	signed    *signed           // for what only signatures know
 }
 
 // parseTemplate reads text with {name|filter} placeholders; {{ and }} stand for the braces
@@ -84,26 +92,36 @@ func parseTemplate(s string, names []string) (template, error) {
 
 func parsePlaceholder(s string, names []string) (part, error) {
 	name, filters, filtered := strings.Cut(s, "|")
-	if !slices.Contains(names, name) {
-		return part{}, fmt.Errorf("unknown placeholder {%s} (known: %s)", name, strings.Join(names, ", "))
-	}
 	p := part{name: name}
+	if kind, key, dotted := strings.Cut(name, "."); kind == "secret" && dotted && slices.Contains(names, kind) {
+		if !secretNames.MatchString(key) {
+			return part{}, errors.New("the name of a secret has letters, digits, dots, dashes and underscores, at most 64")
+		}
+		p.name, p.key = kind, key
+	} else if !slices.Contains(names, name) || name == "secret" {
+		return part{}, fmt.Errorf("unknown placeholder {%s} (known: %s)", name, strings.Join(names, ", "))
+	} else if dotted {
+		p.name, p.key = kind, key
+	}
 	left := []string{}
 	if filtered {
 		left = strings.Split(filters, "|")
 	}
-	if known := forms[name]; known != nil {
-		if len(left) == 0 {
+	if known := forms[p.name]; known != nil {
+		switch {
+		case len(left) > 0 && (slices.Contains(known, left[0]) || p.name == "time" && strings.Contains(left[0], "2006")):
+			p.form, left = left[0], left[1:]
+		case p.name == "reference":
+			// as it is
+		case len(left) == 0:
 			return part{}, fmt.Errorf("{%s} needs a form: %s", name, strings.Join(known, ", "))
-		}
-		if !slices.Contains(known, left[0]) {
+		default:
 			return part{}, fmt.Errorf("unknown filter %q of {%s} (known: %s)", left[0], name, strings.Join(known, ", "))
 		}
-		p.form, left = left[0], left[1:]
 	}
 	if len(left) > 0 && left[0] == "number" {
 		p.number, left = true, left[1:]
-		if name == "reference" || name == "phone" && p.form != "intl" {
+		if p.name == "reference" || p.name == "secret" || p.name == "phone" && p.form != "intl" {
 			return part{}, fmt.Errorf("{%s} is no number in JSON", s)
 		}
 	}
@@ -129,6 +147,9 @@ func (p part) write(v *values) (string, error) {
 		if !ok || len(national) != 10 {
 			return "", errNumber
 		}
+		if p.form == "national" {
+			return national, nil
+		}
 		return "0" + national, nil
 	case "amount":
 		switch p.form {
@@ -139,19 +160,34 @@ func (p part) write(v *values) (string, error) {
 		}
 		return strconv.FormatInt(v.amount, 10), nil
 	case "reference":
-		return v.reference, nil
+		return respell(v.reference, p.form), nil
 	case "network":
+		if p.key != "" {
+			return v.more[p.key], nil
+		}
 		return v.network, nil
+	case "product":
+		if v.product == "" {
+			return "", errNoProduct
+		}
+		return v.product, nil
+	case "secret":
+		return v.keys.secret(p.key), nil
+	case "time":
+		return stamp(v.at, p.form), nil
+	case "vendor_ref":
+		if v.vendorRef == "" {
+			return "", errNoVendorRef
+		}
+		return v.vendorRef, nil
 	}
-	if v.vendorRef == "" {
-		return "", errNoVendorRef
-	}
-	return v.vendorRef, nil
+	return v.signed.write(p), nil
 }
 
 var (
 	errNumber      = errors.New("the recipient is not a Nigerian mobile number")
 	errNoVendorRef = errors.New("the vendor has given no reference to ask by")
+	errNoProduct   = errors.New("the vendor does not sell this product for the network")
 )
 
 // write gives the whole text, not yet encoded for any place.
@@ -167,9 +203,9 @@ func (t template) write(v *values) (string, error) {
 	return b.String(), nil
 }
 
-// has reports whether the placeholder stands in the text.
+// has reports whether the placeholder stands in the text: its name, with its key if it has one.
 func (t template) has(name string) bool {
-	return slices.ContainsFunc(t, func(p part) bool { return p.name == name })
+	return slices.ContainsFunc(t, func(p part) bool { return p.name == name && p.key == "" || p.key != "" && p.name+"."+p.key == name })
 }
 
 // writePath gives a URL path. A value can be no more than a part of one segment: it cannot be
@@ -220,13 +256,26 @@ func unprintable(r rune) bool { return r < ' ' || r > '~' }
 type pair struct {
 	name  string
 	value template
+	json  *tree // of a form field: JSON inside of the form, instead of value
+}
+
+func (p pair) has(name string) bool {
+	return p.value.has(name) || p.json != nil && p.json.has(name)
+}
+
+func (p pair) write(v *values) (string, error) {
+	if p.json == nil {
+		return p.value.write(v)
+	}
+	b, err := p.json.append(nil, v)
+	return string(b), err
 }
 
 // writeForm gives pairs as application/x-www-form-urlencoded, in their order.
 func writeForm(pairs []pair, v *values) (string, error) {
 	var b strings.Builder
 	for i, p := range pairs {
-		s, err := p.value.write(v)
+		s, err := p.write(v)
 		if err != nil {
 			return "", err
 		}
@@ -301,6 +350,11 @@ func readTemplate(v value, names []string, inJSON bool) (template, bool) {
 		return nil, false
 	}
 	t, err := parseTemplate(s, names)
+	for _, p := range t {
+		if p.name == "secret" && v.secrets != nil {
+			*v.secrets = append(*v.secrets, secretUse{at: v, name: p.key})
+		}
+	}
 	if err == nil && slices.ContainsFunc(t, func(p part) bool { return p.number }) && (!inJSON || len(t) > 1) {
 		err = errors.New("number is for a JSON value on its own")
 	}

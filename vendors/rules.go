@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,15 +19,17 @@ type path []string
 
 // rule is one line of an operation's outcome rules. It matches when all its conditions do.
 type rule struct {
-	status []span      // any of them; none = every status
-	body   []condition // all of them
-	result verdict
+	status  []span      // any of them; none = every status
+	headers []condition // all of them; a path is one header's name
+	body    []condition // all of them
+	result  verdict
 }
 
 // verdict is what a matching rule says of the answer.
 type verdict struct {
 	outcome Outcome      // of a vend
 	state   FindingState // of a query
+	known   bool         // of a look-up: the answer holds what was asked for
 	reason  string
 	final   bool
 }
@@ -35,21 +39,38 @@ type span struct{ low, high int }
 
 func (s span) has(status int) bool { return s.low <= status && status <= s.high }
 
-// condition holds when the value at the path is there and is one of those wanted.
+// condition holds when the value at the path is there and is what is wanted.
 type condition struct {
-	path  path
-	want  []string // as text: 200 and "200" are the same
-	null  bool     // null is wanted, too
-	empty bool     // instead of want: "", [] or {}
+	path    path
+	want    []string       // any of these, as text: 200 and "200" are the same, or
+	like    []template     // any of these, of the call's own values, or
+	null    bool           // null, or instead
+	not     []string       // there, and neither null nor any of these, or
+	match   *regexp.Regexp // text that this matches, or
+	empty   bool           // "", [] or {}, or
+	present bool           // anything, null included, or
+	missing bool           // nothing: the path leads nowhere
+}
+
+// proves reports whether the condition rests on something that the vendor has said.
+func (c condition) proves() bool { return !c.missing && !c.present && c.not == nil }
+
+// quantity says where an answer holds an amount of money, and how it is written there.
+type quantity struct {
+	paths    []path
+	kobo     bool   // the amount is in kobo, not naira
+	currency string // stands before or behind the amount: "NGN 97.00"
 }
 
 // fields say where an answer holds what we keep. Of several paths the first one that leads
 // somewhere counts.
 type fields struct {
-	vendorRef []path
-	cost      []path
-	kobo      bool // the cost is in kobo, not naira
-	message   []path
+	vendorRef  []path
+	message    []path
+	token      []path
+	cost       quantity
+	commission quantity
+	balance    quantity
 }
 
 // decode reads a body as exactly one JSON document, with its numbers as they are written.
@@ -103,12 +124,16 @@ func scalar(v any) (string, bool) {
 	return "", false
 }
 
-func (c condition) matches(doc any) bool {
+func (c condition) matches(doc any, vals *values) bool {
 	v, ok := c.path.find(doc)
-	if !ok {
+	switch {
+	case c.missing:
+		return !ok
+	case !ok:
 		return false
-	}
-	if c.empty {
+	case c.present:
+		return true
+	case c.empty:
 		switch v := v.(type) {
 		case string:
 			return v == ""
@@ -118,36 +143,60 @@ func (c condition) matches(doc any) bool {
 			return len(v) == 0
 		}
 		return false
-	}
-	if v == nil {
+	case v == nil:
 		return c.null
 	}
 	s, ok := scalar(v)
-	return ok && slices.Contains(c.want, s)
+	switch {
+	case !ok:
+		return false
+	case c.not != nil:
+		return !slices.Contains(c.not, s)
+	case c.match != nil:
+		return c.match.MatchString(s)
+	}
+	return slices.Contains(c.want, s) || slices.ContainsFunc(c.like, func(t template) bool {
+		own, err := t.write(vals)
+		return err == nil && own != "" && own == s
+	})
 }
 
 // matches reports whether the rule is about this answer. Without a JSON document only rules that
 // don't look into the body can match.
-func (r rule) matches(status int, doc any, isJSON bool) bool {
-	if len(r.status) > 0 && !slices.ContainsFunc(r.status, func(s span) bool { return s.has(status) }) {
+func (r rule) matches(a *answer, vals *values) bool {
+	if len(r.status) > 0 && !slices.ContainsFunc(r.status, func(s span) bool { return s.has(a.status) }) {
 		return false
 	}
+	for _, c := range r.headers {
+		if !c.matches(headerDoc(a.header, c.path[0]), vals) {
+			return false
+		}
+	}
 	for _, c := range r.body {
-		if !isJSON || !c.matches(doc) {
+		if a.parseErr != nil || !c.matches(a.doc, vals) {
 			return false
 		}
 	}
 	return true
 }
 
-// judge finds the first rule that matches.
-func judge(rules []rule, status int, doc any, isJSON bool) (verdict, bool) {
-	for _, r := range rules {
-		if r.matches(status, doc, isJSON) {
-			return r.result, true
+// headerDoc makes one header a document that a condition can look into.
+func headerDoc(h http.Header, name string) any {
+	doc := map[string]any{}
+	if v := h.Values(name); len(v) > 0 {
+		doc[name] = strings.Join(v, ", ")
+	}
+	return doc
+}
+
+// judge finds the first rule that matches. i is its index, -1 if there is none.
+func judge(rules []rule, a *answer, vals *values) (v verdict, i int) {
+	for i, r := range rules {
+		if r.matches(a, vals) {
+			return r.result, i
 		}
 	}
-	return verdict{}, false
+	return verdict{}, -1
 }
 
 // unmatched gives the reason of an answer that no rule knows. Its outcome is ambiguous whatever
@@ -191,14 +240,44 @@ func (f fields) ref(doc any) string {
 	return s
 }
 
-// charged gives the cost in kobo, 0 if it is missing or is not an amount.
-func (f fields) charged(doc any) int64 {
+// given gives what the subscriber must be given, "" if there is nothing or it is absurd.
+func (f fields) given(doc any) string {
+	s := text(f.token, doc)
+	if len(s) > 200 || !headerText(s) {
+		return ""
+	}
+	return s
+}
+
+// read gives the amount in kobo. ok is false if it is missing or is not an amount.
+func (q quantity) read(doc any) (kobo int64, ok bool) {
+	s := text(q.paths, doc)
+	if q.currency != "" {
+		bare := strings.TrimPrefix(strings.TrimSuffix(s, q.currency), q.currency)
+		if bare == s {
+			return 0, false
+		}
+		s = strings.TrimSpace(bare)
+	}
+	if s == "" {
+		return 0, false
+	}
 	parse := parseNaira
-	if f.kobo {
+	if q.kobo {
 		parse = parseKobo
 	}
-	kobo, _ := parse(ungroup(text(f.cost, doc)))
-	return kobo
+	return parse(ungroup(s))
+}
+
+// charged gives the cost of a delivery in kobo, 0 if it is not told. A vendor that tells only its
+// commission has charged the amount without it.
+func (f fields) charged(doc any, amount int64) (cost, commission int64) {
+	commission, told := f.commission.read(doc)
+	cost, ok := f.cost.read(doc)
+	if !ok && told && commission < amount {
+		cost = amount - commission
+	}
+	return cost, commission
 }
 
 func readRules(v value, kind operationKind) []rule {
@@ -208,14 +287,14 @@ func readRules(v value, kind operationKind) []rule {
 	}
 	var rules []rule
 	for _, item := range list {
-		if o, ok := item.object("status", "json", "then", "reason", "final"); ok {
+		if o, ok := item.object("status", "headers", "json", "then", "reason", "final"); ok {
 			rules = append(rules, readRule(o, kind))
 		}
 	}
 	if !slices.ContainsFunc(rules, func(r rule) bool {
-		return r.result.outcome == Delivered || r.result.state == FoundDelivered || r.result == verdict{} // unreadable
+		return r.result.outcome == Delivered || r.result.state == FoundDelivered || r.result.known || r.result == verdict{} // unreadable
 	}) {
-		v.problem("no rule says delivered")
+		v.problem("no rule says %s", kind.thens[0])
 	}
 	return rules
 }
@@ -224,18 +303,8 @@ func readRules(v value, kind operationKind) []rule {
 // settles a sale must stand in the vendor's own words, in the body. By a status alone only one of
 // refusals can decline.
 func readRule(o object, kind operationKind) rule {
-	var r rule
-	if f, ok := o.has("status"); ok {
-		r.status = readStatus(f)
-	}
-	if f, ok := o.has("json"); ok {
-		r.body = readConditions(f)
-	}
+	r := readMatch(o, kind.names)
 	_, hasStatus := o.has("status")
-	_, hasBody := o.has("json")
-	if !hasStatus && !hasBody {
-		o.problem("a rule without status and json would match every answer")
-	}
 	f, ok := o.need("then")
 	if !ok {
 		return r
@@ -245,16 +314,21 @@ func readRule(o object, kind operationKind) rule {
 		return r
 	}
 	r.result = kind.verdicts[then]
+	_, hasBody := o.has("json")
 	switch {
-	case hasBody || then == "pending":
+	case then == "pending" || kind.harmless:
+	case hasBody && !slices.ContainsFunc(r.body, condition.proves) && len(r.body) > 0:
+		f.problem("%s needs a json condition that names a value: what is not there does not prove it", then)
+	case hasBody:
 	case then != "declined":
 		f.problem("%s needs a json condition: a status alone does not prove it", then)
-	case hasStatus && slices.ContainsFunc(r.status, func(s span) bool { return !s.definite() }):
+	case hasStatus && slices.ContainsFunc(r.status, func(s span) bool { return !s.definite() }),
+		!hasStatus:
 		f.problem("declined needs a json condition with this status: it does not prove that nothing was executed")
 	}
 	if f, ok := o.has("reason"); ok {
 		r.result.reason, ok = f.oneOf(Reasons()...)
-		if ok && (then == "delivered" || then == "not_found") {
+		if ok && (then == "delivered" || then == "not_found" || then == "known") {
 			f.problem("%s needs no reason", then)
 		}
 	}
@@ -263,6 +337,27 @@ func readRule(o object, kind operationKind) rule {
 		if ok && then != "declined" {
 			f.problem("final is for declined")
 		}
+	}
+	return r
+}
+
+// readMatch reads what a rule looks at.
+func readMatch(o object, names []string) rule {
+	var r rule
+	status, hasStatus := o.has("status")
+	headers, hasHeaders := o.has("headers")
+	body, hasBody := o.has("json")
+	if hasStatus {
+		r.status = readStatus(status)
+	}
+	if hasHeaders {
+		r.headers = readHeaderConditions(headers, names)
+	}
+	if hasBody {
+		r.body = readConditions(body, names)
+	}
+	if !hasStatus && !hasHeaders && !hasBody {
+		o.problem("a rule without status and json would match every answer")
 	}
 	return r
 }
@@ -298,7 +393,21 @@ func readStatus(v value) []span {
 	return spans
 }
 
-func readConditions(v value) []condition {
+func readConditions(v value, names []string) []condition {
+	o, ok := v.object()
+	if ok && len(o.keys) == 0 {
+		v.problem("must not be empty")
+	}
+	var conditions []condition
+	for _, key := range o.keys {
+		c := readCondition(o.fields[key], names)
+		c.path = readPathTo(o.fields[key], key)
+		conditions = append(conditions, c)
+	}
+	return conditions
+}
+
+func readHeaderConditions(v value, names []string) []condition {
 	o, ok := v.object()
 	if ok && len(o.keys) == 0 {
 		v.problem("must not be empty")
@@ -306,32 +415,82 @@ func readConditions(v value) []condition {
 	var conditions []condition
 	for _, key := range o.keys {
 		f := o.fields[key]
-		c := condition{path: readPathTo(f, key)}
-		if f.node.Kind == yaml.MappingNode {
-			how, _ := f.object("empty")
-			if e, ok := how.has("empty"); ok {
-				if c.empty, ok = e.boolean(); ok && !c.empty {
-					e.problem("only true has a meaning")
-				}
-			} else if len(how.node.Content) == 0 {
-				f.problem("must not be empty")
-			}
-		} else {
-			items, _ := f.some()
-			for _, item := range items {
-				if item.isNull() {
-					c.null = true
-				} else if s, ok := item.text(); ok {
-					c.want = append(c.want, s)
-				}
-			}
+		if !headerNames.MatchString(key) {
+			f.problem("%q is no header", key)
 		}
+		c := readCondition(f, names)
+		c.path = path{http.CanonicalHeaderKey(key)}
 		conditions = append(conditions, c)
 	}
 	return conditions
 }
 
+// readCondition reads one value that is wanted, several, or a mapping with one of the other ways.
+func readCondition(v value, names []string) condition {
+	var c condition
+	if v.node.Kind != yaml.MappingNode {
+		items, _ := v.some()
+		for _, item := range items {
+			if item.isNull() {
+				c.null = true
+			} else if s, ok := item.text(); ok {
+				c.wants(item, s, names)
+			}
+		}
+		return c
+	}
+	how, _ := v.object("empty", "present", "missing", "not", "matches")
+	if len(how.node.Content) == 0 {
+		v.problem("must not be empty")
+	}
+	for i, key := range how.keys {
+		f := how.fields[key]
+		if i > 0 {
+			f.problem("%s is given, too: choose one", how.keys[0])
+			break
+		}
+		switch key {
+		case "not":
+			items, _ := f.some()
+			for _, item := range items {
+				if s, ok := item.text(); ok {
+					c.not = append(c.not, s)
+				}
+			}
+		case "matches":
+			if s, ok := f.filled(); ok {
+				var err error
+				if c.match, err = regexp.Compile(s); err != nil {
+					f.problem("%v", err)
+				}
+			}
+		default:
+			is, ok := f.boolean()
+			if ok && !is {
+				f.problem("only true has a meaning")
+			}
+			c.empty, c.present, c.missing = key == "empty", key == "present", key == "missing"
+		}
+	}
+	return c
+}
+
+// wants adds a value that is wanted: the text itself, or with placeholders what they stand for.
+func (c *condition) wants(v value, s string, names []string) {
+	if !strings.ContainsAny(s, "{}") {
+		c.want = append(c.want, s)
+		return
+	}
+	if t, ok := readTemplate(v, names, false); ok {
+		c.like = append(c.like, t)
+	}
+}
+
+// readPathTo reads a path; $ is the whole document.
 func readPathTo(v value, s string) path {
+	if s == "$" {
+		return path{}
+	}
 	p := path(strings.Split(s, "."))
 	if slices.Contains(p, "") {
 		v.problem("%q is no path: keys and indexes with dots between them", s)
@@ -339,26 +498,40 @@ func readPathTo(v value, s string) path {
 	return p
 }
 
-func readFields(v value) fields {
+func readFields(v value, kind operationKind) fields {
 	var f fields
-	o, _ := v.object("vendor_ref", "cost", "message")
+	o, _ := v.object(kind.fields...)
 	if v, ok := o.has("vendor_ref"); ok {
 		f.vendorRef = readPaths(v)
 	}
 	if v, ok := o.has("message"); ok {
 		f.message = readPaths(v)
 	}
-	if v, ok := o.has("cost"); ok {
-		c, _ := v.object("path", "unit")
-		if v, ok := c.need("path"); ok {
-			f.cost = readPaths(v)
-		}
-		if v, ok := c.need("unit"); ok {
-			unit, _ := v.oneOf("naira", "kobo")
-			f.kobo = unit == "kobo"
+	if v, ok := o.has("token"); ok {
+		f.token = readPaths(v)
+	}
+	for name, q := range map[string]*quantity{"cost": &f.cost, "commission": &f.commission, "balance": &f.balance} {
+		if v, ok := o.has(name); ok {
+			*q = readQuantity(v)
 		}
 	}
 	return f
+}
+
+func readQuantity(v value) quantity {
+	var q quantity
+	o, _ := v.object("path", "unit", "currency")
+	if v, ok := o.need("path"); ok {
+		q.paths = readPaths(v)
+	}
+	if v, ok := o.need("unit"); ok {
+		unit, _ := v.oneOf("naira", "kobo")
+		q.kobo = unit == "kobo"
+	}
+	if v, ok := o.has("currency"); ok {
+		q.currency, _ = v.filled()
+	}
+	return q
 }
 
 func readPaths(v value) []path {

@@ -20,14 +20,16 @@ const key = `open/se "same"+1`
 
 func TestSecretPrints(t *testing.T) {
 	s := newSecret(key)
-	v := vendor{credentials: s, private: spellings(key, "Basic "+base64.StdEncoding.EncodeToString([]byte("me:"+key)))}
+	k := &keys{secrets: map[string]secret{"acme-key": s}}
+	a := auth{headers: []credential{{header: "Authorization", scheme: "Basic", user: "me", secret: "acme-key"}}}
+	v := &vendor{keys: []*keys{k}, private: a.private(k)}
 	var out strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T %v"} {
 		fmt.Fprintf(&out, verb+"\n", s)
 		fmt.Fprintf(&out, verb+"\n", &s)
 		fmt.Fprintf(&out, verb+"\n", v)
-		fmt.Fprintf(&out, verb+"\n", &v)
-		fmt.Fprintf(&out, verb+"\n", []any{s, v})
+		fmt.Fprintf(&out, verb+"\n", *k)
+		fmt.Fprintf(&out, verb+"\n", []any{s, v, k})
 	}
 	fmt.Fprintln(&out, s, fmt.Errorf("call: %v", s))
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {

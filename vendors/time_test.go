@@ -489,10 +489,10 @@ func TestReloadUnderLoad(t *testing.T) {
 			return set
 		}
 		var sellers sync.WaitGroup
-		for range 8 {
+		for seller := range 8 {
 			sellers.Go(func() {
-				for range 50 {
-					if r := current().Route("mtn")[0].Vend(t.Context(), hundred("mtn")); r.Outcome != vendors.Delivered {
+				for sale := range 50 {
+					if r := current().Route("mtn")[0].Vend(t.Context(), another(fmt.Sprintf("%s-%d-%d", txn, seller, sale))); r.Outcome != vendors.Delivered {
 						t.Errorf("%+v", r)
 					}
 				}

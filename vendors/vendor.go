@@ -69,7 +69,8 @@ type Request struct {
 	Network   string // id of the network: "mtn"
 	Recipient string // E.164 digits without plus: "2348031234567"
 	Amount    int64  // kobo, positive
-	Reference string // this attempt's own reference, 1 to 64 printable ASCII characters
+	Reference string // this attempt's own reference, 1 to 64 printable ASCII characters, see Endpoint.Reference
+	Product   string // id of what is sold; "" = airtime
 }
 
 // Result is what became of one attempt.
@@ -79,6 +80,10 @@ type Result struct {
 	Final      bool          // declined for the request itself: the next endpoint would decline too
 	VendorRef  string        // the vendor's own reference, if it gave one
 	Cost       int64         // kobo that the vendor charged for a delivery; 0 = not told
+	Commission int64         // kobo of the amount that the vendor left us; 0 = not told
+	Float      int64         // kobo that the vendor says is left of our float, if
+	FloatKnown bool          // it says so
+	Token      string        // what the subscriber must be given, of a meter say; to be kept like a secret
 	HTTPStatus int           // 0 = no answer
 	Sent       bool          // a byte of the request may have left
 	Detail     string        // for the operator: at most 200 bytes, without secrets
@@ -126,6 +131,8 @@ type Finding struct {
 	Reason     string // one of Reasons, or ""
 	Detail     string // for the operator: at most 200 bytes, without secrets
 	Cost       int64  // kobo that the vendor charged for a delivery; 0 = not told
+	Commission int64  // kobo of the amount that the vendor left us; 0 = not told
+	Token      string // what the subscriber must be given, of a meter say; to be kept like a secret
 	HTTPStatus int    // 0 = no answer
 }
 

@@ -427,7 +427,7 @@ func TestLimit(t *testing.T) {
 	if b := e.Breaker().Vend; b.InFlight != 1 {
 		t.Errorf("%+v", b)
 	}
-	if r := e.Vend(context.Background(), hundred("mtn")); r.Outcome != vendors.Unavailable || r.Reason != vendors.ReasonBusy || r.Sent {
+	if r := e.Vend(context.Background(), another(txn+"-2")); r.Outcome != vendors.Unavailable || r.Reason != vendors.ReasonBusy || r.Sent {
 		t.Errorf("%+v", r)
 	}
 	if f := e.Query(context.Background(), hundred("mtn"), ""); f.State != vendors.FoundDelivered {

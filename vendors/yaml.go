@@ -23,6 +23,7 @@ const (
 // wanted there, or note a problem and report false.
 type value struct {
 	problems *Problems
+	secrets  *[]secretUse // if set, every {secret.NAME} is noted here
 	file     string
 	path     string
 	node     *yaml.Node
@@ -108,7 +109,7 @@ func (v value) at(step string, n *yaml.Node) value {
 	if v.path == "" || step == "" || step[0] == '[' {
 		dot = ""
 	}
-	return value{problems: v.problems, file: v.file, path: v.path + dot + step, node: n}
+	return value{problems: v.problems, secrets: v.secrets, file: v.file, path: v.path + dot + step, node: n}
 }
 
 // object reads a mapping. With known keys, every other key is a problem; without, all keys are good.
@@ -149,6 +150,12 @@ func (o object) need(key string) (value, bool) {
 		o.problem("%s is missing", key)
 	}
 	return v, ok
+}
+
+// quiet gives the value to read once more, when its problems have been noted.
+func (v value) quiet() value {
+	v.problems, v.secrets = new(Problems), nil
+	return v
 }
 
 // list reads a sequence.

@@ -1,0 +1,189 @@
+package vendors
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// memory is what is remembered of a vendor from call to call, and from one set to the next that
+// replaces it: references in flight, recipients of late, the rate, and our float there.
+type memory struct {
+	mu       sync.Mutex
+	inFlight map[string]bool      // references of vends that have not returned
+	vended   map[string]time.Time // last vend that may have been executed, by network and recipient
+	swept    time.Time            // when vended was last rid of what is too old
+	notUntil time.Time            // the vendor asked for silence
+	rate     rateLimit
+	limiter  *rate.Limiter // nil = no limit
+
+	float    int64     // kobo; valid if floatAt is set
+	floatAt  time.Time // when float was told, or last reckoned
+	emptyAt  time.Time // when a sale was declined for want of float; zero = not since float was told
+	emptyFor int64     // kobo of that sale
+}
+
+const (
+	maxSilence  = time.Minute     // that a vendor can ask for
+	emptyTime   = 5 * time.Minute // that an exhausted float is believed without being told again
+	sweepPeriod = time.Minute
+)
+
+// newMemory takes over what was remembered of the vendor.
+func newMemory(v *vendor, opt Options) *memory {
+	var m *memory
+	if opt.Previous != nil {
+		if old := opt.Previous.vendors[v.name]; old != nil {
+			m = old.memory
+		}
+	}
+	if m == nil {
+		m = &memory{inFlight: map[string]bool{}, vended: map[string]time.Time{}}
+	}
+	m.limit(v.plan.rate)
+	return m
+}
+
+// limit sets the rate. An unchanged one keeps what it has counted.
+func (m *memory) limit(r rateLimit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.rate == r {
+		return
+	}
+	m.rate, m.limiter = r, nil
+	if r.calls > 0 {
+		m.limiter = rate.NewLimiter(rate.Limit(float64(r.calls)/r.per.Seconds()), r.burst)
+	}
+}
+
+// turn waits for the vendor's rate to allow a call, or gives errBusy if that takes too long.
+func (m *memory) turn(ctx context.Context) error {
+	m.mu.Lock()
+	limiter, wait, silent := m.limiter, m.rate.wait, time.Until(m.notUntil) > 0
+	m.mu.Unlock()
+	if silent {
+		return fmt.Errorf("%w: the vendor has asked for silence", errBusy)
+	}
+	if limiter == nil {
+		return nil
+	}
+	r := limiter.Reserve()
+	delay := r.Delay()
+	if !r.OK() || delay > wait {
+		r.Cancel()
+		return fmt.Errorf("%w: too many calls in this time", errBusy)
+	}
+	if delay == 0 {
+		return nil
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return fmt.Errorf("%w: %w", errBusy, context.Cause(ctx))
+	}
+}
+
+// silence keeps calls back for as long as the vendor has asked, up to maxSilence.
+func (m *memory) silence(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if until := time.Now().Add(min(d, maxSilence)); until.After(m.notUntil) {
+		m.notUntil = until
+	}
+}
+
+// begin enters a vend. One whose reference is still in flight must not be sent: that is
+// errInFlight. One to a recipient who was served less than gap ago is errGap.
+func (m *memory) begin(r Request, gap time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inFlight[r.Reference] {
+		return errInFlight
+	}
+	if gap > 0 && time.Since(m.vended[r.Network+" "+r.Recipient]) < gap {
+		return errGap
+	}
+	m.inFlight[r.Reference] = true
+	return nil
+}
+
+// end leaves a vend.
+func (m *memory) end(r Request, res Result, gap time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.inFlight, r.Reference)
+	now := time.Now()
+	if gap > 0 && res.Sent && res.Outcome != Declined {
+		m.vended[r.Network+" "+r.Recipient] = now
+		if now.Sub(m.swept) > sweepPeriod {
+			m.swept = now
+			for key, at := range m.vended {
+				if now.Sub(at) >= gap {
+					delete(m.vended, key)
+				}
+			}
+		}
+	}
+	switch {
+	case res.Outcome == Declined && res.Reason == ReasonFloat:
+		m.emptyAt, m.emptyFor = now, r.Amount
+	case res.FloatKnown:
+		m.setFloat(res.Float, now)
+	case res.Outcome == Delivered && !m.floatAt.IsZero():
+		cost := res.Cost
+		if cost == 0 {
+			cost = r.Amount
+		}
+		m.float = max(0, m.float-cost)
+		m.emptyAt = time.Time{}
+	}
+}
+
+// told enters a float that the vendor has told.
+func (m *memory) told(kobo int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setFloat(kobo, time.Now())
+}
+
+func (m *memory) setFloat(kobo int64, now time.Time) {
+	m.float, m.floatAt, m.emptyAt = kobo, now, time.Time{}
+}
+
+// Float is what is known of our account at a vendor.
+type Float struct {
+	Vendor    string
+	Kobo      int64     // as last told, less the deliveries since
+	Known     time.Time // when it was last told; zero = never, and then Kobo means nothing
+	Low       int64     // kobo below which operators are to be warned; 0 = never
+	Exhausted bool      // a sale was declined for want of float, not long ago
+}
+
+// IsLow reports whether operators are to be warned.
+func (f Float) IsLow() bool { return f.Exhausted || !f.Known.IsZero() && f.Kobo < f.Low }
+
+func (m *memory) state(vendor string, low int64) Float {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Float{Vendor: vendor, Kobo: m.float, Known: m.floatAt, Low: low, Exhausted: m.empty()}
+}
+
+func (m *memory) empty() bool { return !m.emptyAt.IsZero() && time.Since(m.emptyAt) < emptyTime }
+
+// pays reports whether the float is thought to be enough for a sale.
+func (m *memory) pays(amount int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.empty() && amount >= m.emptyFor {
+		return false
+	}
+	return m.floatAt.IsZero() || time.Since(m.floatAt) > emptyTime || m.float >= amount-amount/5
+}
