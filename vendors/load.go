@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // routesFile is the one file of a set that is not a vendor.
@@ -43,6 +45,7 @@ type Options struct {
 type Set struct {
 	networks []Network
 	routes   map[string][]*Endpoint
+	plans    map[string][][]hop
 	vendors  map[string]*vendor
 }
 
@@ -66,7 +69,7 @@ func Load(fsys fs.FS, opt Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := loader{opt: opt, complete: true, set: &Set{routes: map[string][]*Endpoint{}, vendors: map[string]*vendor{}}}
+	l := loader{opt: opt, complete: true, set: &Set{routes: map[string][]*Endpoint{}, plans: map[string][][]hop{}, vendors: map[string]*vendor{}}}
 	var routes []route
 	if root, ok := parseFile(fsys, routesFile, &l.problems); ok {
 		l.set.networks, routes = readRoutes(root)
@@ -185,30 +188,57 @@ func readRoutes(root value) ([]Network, []route) {
 
 // link finds the endpoints of a route.
 func (l *loader) link(r route) {
-	for _, item := range r.vendors {
-		name, ok := item.text()
-		if !ok {
-			continue
-		}
-		v := l.set.vendors[name]
-		if v == nil {
-			if l.complete {
-				item.problem("there is no vendor %q", name)
+	for i, item := range r.vendors {
+		group := []value{item}
+		if item.node.Kind == yaml.SequenceNode {
+			if group, _ = item.some(); len(group) == 0 {
+				continue
 			}
-			continue
 		}
-		e := v.endpoints[r.network]
-		switch {
-		case e == nil && len(v.endpoints) == 0:
-			// Its own file has the problem.
-		case e == nil:
-			item.problem("vendor %q does not serve %s", name, r.network)
-		case slices.Contains(l.set.routes[r.network], e):
-			item.problem("vendor %q is in the route twice", name)
-		default:
-			l.set.routes[r.network] = append(l.set.routes[r.network], e)
+		var hops []hop
+		for _, of := range group {
+			h, name, ok := readHop(of)
+			if !ok {
+				continue
+			}
+			if h.endpoint = l.endpoint(name, r.network); h.endpoint == nil {
+				continue
+			}
+			if h.endpoint.QueryNeedsVendorRef() && (i < len(r.vendors)-1 || len(group) > 1) {
+				name.problem("%s must be the last: it can only be asked by a reference of its own, which a lost answer takes with it", h.endpoint.vendor.name)
+			}
+			l.set.routes[r.network] = append(l.set.routes[r.network], h.endpoint)
+			hops = append(hops, h)
 		}
+		l.set.plans[r.network] = append(l.set.plans[r.network], hops)
 	}
+}
+
+// endpoint finds the vendor that a route names, nil if it cannot.
+func (l *loader) endpoint(item value, network string) *Endpoint {
+	name, ok := item.text()
+	if !ok {
+		return nil
+	}
+	v := l.set.vendors[name]
+	if v == nil {
+		if l.complete {
+			item.problem("there is no vendor %q", name)
+		}
+		return nil
+	}
+	e := v.endpoints[network]
+	switch {
+	case e == nil && len(v.endpoints) == 0:
+		// Its own file has the problem.
+	case e == nil:
+		item.problem("vendor %q does not serve %s", name, network)
+	case slices.Contains(l.set.routes[network], e):
+		item.problem("vendor %q is in the route twice", name)
+	default:
+		return e
+	}
+	return nil
 }
 
 // newVendor builds what a vendor's calls need. A missing or unusable secret is a problem.
@@ -272,8 +302,8 @@ func readKeys(uses []secretUse, opt Options) []*keys {
 	return []*keys{first}
 }
 
-// Route gives the endpoints of a network in the order in which they are to be tried, nil for an
-// unknown network.
+// Route gives all endpoints of a network in the order of its route, whatever their conditions and
+// weights; nil for an unknown network. Choose gives those for one sale.
 func (s *Set) Route(network string) []*Endpoint { return slices.Clone(s.routes[network]) }
 
 // Endpoint finds the endpoint of a vendor for a network, in a route or not.
