@@ -1,6 +1,7 @@
 package vendors
 
 import (
+	"cmp"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -40,6 +41,7 @@ type secretUse struct {
 // keys are the values of a vendor's secrets, as they are valid together.
 type keys struct {
 	secrets map[string]secret
+	masked  bool // the secrets are not the real ones: what is made of them is to say so
 }
 
 func (k *keys) secret(name string) string {
@@ -59,6 +61,9 @@ func (c credential) value(k *keys) string {
 	case "Bearer":
 		return "Bearer " + key
 	case "Basic":
+		if k.masked {
+			return "Basic [" + cmp.Or(c.user, c.userSecret) + ":" + c.secret + "]"
+		}
 		user := c.user
 		if c.userSecret != "" {
 			user = k.secret(c.userSecret)

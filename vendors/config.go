@@ -80,8 +80,8 @@ type config struct {
 	networks []string        // keys of codes, in the file's order
 	notFound notFound
 	secrets  []secretUse
-	moreAt   map[string]value // what networks say beside their codes
-	lines    map[string][]int // of rules, by operation
+	moreAt   map[string]value    // what networks say beside their codes
+	lines    map[Operation][]int // of rules
 }
 
 // code is what a vendor calls a network, and what it sells for it.
@@ -102,7 +102,7 @@ var (
 	ids         = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 	secretNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	networkKeys = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
-	headerNames = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+	headerNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	pathText    = regexp.MustCompile(`^[A-Za-z0-9/._~!$&'()*+,;=:@-]*$`)
 )
 
@@ -183,12 +183,37 @@ func readVendor(root value, budget time.Duration, known []Network) config {
 	if v, ok := o.has("products"); ok {
 		c.plan.products = readLookup(v, productsOperation.with(more))
 	}
+	c.lines = map[Operation][]int{}
+	for _, name := range []Operation{OpVend, OpQuery, OpBalance, OpProducts} {
+		c.lines[name] = o.ruleLines(name)
+	}
 	for _, key := range slices.Sorted(maps.Keys(c.moreAt)) {
 		if !c.plan.carries("network", key) {
 			c.moreAt[key].problem("{network.%s} stands nowhere", key)
 		}
 	}
 	return c
+}
+
+// ruleLines gives the lines on which an operation's rules stand.
+func (o object) ruleLines(name Operation) []int {
+	v, ok := o.has(string(name))
+	if !ok {
+		return nil
+	}
+	op, ok := v.quiet().object()
+	if !ok {
+		return nil
+	}
+	rules, ok := op.has("rules")
+	if !ok {
+		return nil
+	}
+	var lines []int
+	for _, n := range rules.node.Content {
+		lines = append(lines, n.Line)
+	}
+	return lines
 }
 
 // readLimits reads what bounds and routes the calls.
@@ -420,6 +445,7 @@ var (
 		names:   []string{"phone", "amount", "reference", "network", "product", "secret"},
 		needs:   []string{"phone", "amount", "reference"},
 		methods: []string{"POST", "PUT", "PATCH", "GET"},
+		more:    []string{"accepts_only"},
 		fields:  []string{"vendor_ref", "cost", "commission", "balance", "message", "token"},
 		thens:   []string{"delivered", "declined", "pending"},
 		verdicts: map[string]verdict{
@@ -490,8 +516,18 @@ func readOperation(v value, kind operationKind) operation {
 			}
 		}
 	}
+	accepts := false
+	if f, ok := o.has("accepts_only"); ok {
+		accepts, _ = f.boolean()
+	}
 	if f, ok := o.need("rules"); ok {
 		op.rules = readRules(f, kind)
+		if first := kind.thens[0]; !accepts && !slices.ContainsFunc(op.rules, func(r rule) bool {
+			says, want := r.result, kind.verdicts[first]
+			return says.outcome == want.outcome && says.state == want.state && says.known == want.known || says == verdict{} // unreadable
+		}) && f.node.Kind == yaml.SequenceNode {
+			f.problem("no rule says %s", first)
+		}
 	}
 	if f, ok := o.has("fields"); ok {
 		op.fields = readFields(f, kind)

@@ -33,14 +33,15 @@ type vendor struct {
 	name      string
 	plan      plan
 	notFound  notFound
-	lines     map[string][]int // of the rules, by operation: file positions
 	file      string
-	keys      []*keys      // the secrets in force, then those that may be valid, too
-	preferred atomic.Int32 // index of the keys that were last not refused
-	private   []secret     // what Detail must not show
-	tokens    *tokens      // nil = no token
-	balance   *cache       // nil = cannot be asked
-	products  *cache       // nil = cannot be asked
+	lines     map[Operation][]int // where the rules stand in the file
+	names     []string            // of the secrets that the file names, sorted
+	keys      []*keys             // the secrets in force, then those that may be valid, too
+	preferred atomic.Int32        // index of the keys that were last not refused
+	private   []secret            // what Detail must not show
+	tokens    *tokens             // nil = no token
+	balance   *cache              // nil = cannot be asked
+	products  *cache              // nil = cannot be asked
 	memory    *memory
 	transport *http.Transport
 	endpoints map[string]*Endpoint

@@ -17,13 +17,17 @@ import (
 // routesFile is the one file of a set that is not a vendor.
 const routesFile = "routes.yaml"
 
+// tokenURL is behind the name of a vendor in Options.URLs.
+const tokenURL = ".token"
+
 // Options are what a set of vendor files needs from its surroundings. The zero Options load a set
 // that needs no secrets.
 type Options struct {
 	// Secrets gives the value of a secret by its name. Nil knows no secret. It is called during
 	// Load only.
 	Secrets func(name string) (string, bool)
-	// URLs replaces the base URL of vendors, by their names.
+	// URLs replaces the base URL of vendors, by their names, and the part before the path of the
+	// address that gives tokens, by NAME.token.
 	URLs map[string]string
 	// Budget is how long one step of a session may take. A vendor whose file gives no time-outs
 	// has a third of it, at most 2 s, to be connected to, and three times it for a whole call,
@@ -85,7 +89,8 @@ func Load(fsys fs.FS, opt Options) (*Set, error) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(opt.URLs)) {
-		if l.complete && l.set.vendors[name] == nil {
+		vendor, isToken := strings.CutSuffix(name, tokenURL)
+		if v := l.set.vendors[vendor]; l.complete && (v == nil || isToken && v.tokens == nil) {
 			l.optionProblem(name, "there is no such vendor")
 		}
 	}
@@ -120,6 +125,11 @@ func (l *loader) add(root value) bool {
 	if base, ok := l.opt.URLs[c.name]; ok {
 		if c.plan.base, ok = baseURL(base); !ok {
 			l.optionProblem(c.name, "must be an http or https URL without user, query and fragment")
+		}
+	}
+	if base, ok := l.opt.URLs[c.name+tokenURL]; ok && c.plan.auth.token != nil {
+		if c.plan.auth.token.url, ok = baseURL(base); !ok {
+			l.optionProblem(c.name+tokenURL, "must be an http or https URL without user, query and fragment")
 		}
 	}
 	l.set.vendors[c.name] = newVendor(c, l.opt)
@@ -246,6 +256,11 @@ func newVendor(c config, opt Options) *vendor {
 	v := &vendor{name: c.name, plan: c.plan, notFound: c.notFound, lines: c.lines, file: c.nameAt.file, endpoints: map[string]*Endpoint{}}
 	v.transport = newTransport(c.plan, opt)
 	v.keys = readKeys(c.secrets, opt)
+	for _, use := range c.secrets {
+		v.names = append(v.names, use.name)
+	}
+	slices.Sort(v.names)
+	v.names = slices.Compact(v.names)
 	for _, k := range v.keys {
 		v.private = append(v.private, c.plan.auth.private(k)...)
 	}

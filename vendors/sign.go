@@ -89,6 +89,9 @@ func (s *signing) sign(req *http.Request, body string, k *keys) error {
 	}
 	h.Write([]byte(text))
 	d.signature = encode(h.Sum(nil), s.encoding)
+	if k.masked {
+		d.signature = "[signature]"
+	}
 	return setHeaders(req, s.headers, v)
 }
 

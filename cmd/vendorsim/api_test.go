@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestKeys(t *testing.T) {
@@ -213,7 +214,7 @@ func TestHelpExamples(t *testing.T) {
 	for _, of := range providerAPIs {
 		t.Run(of.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, nil)
+			b := newBench(t, func(set *settings) { set.now = time.Now }) // vtpass's example has today's date
 			for _, op := range of.api.operations() {
 				method, path, _ := strings.Cut(op.pattern, " ")
 				body := op.example
@@ -223,12 +224,16 @@ func TestHelpExamples(t *testing.T) {
 						path = op.example
 					}
 				}
-				if got := b.do(context.Background(), method, b.url(of.name, path), op.contentType, body, nil); got.status != 200 {
+				path = strings.NewReplacer("{biller}", "BIL099", "{item}", "AT099").Replace(path)
+				if got := b.do(context.Background(), method, b.url(of.name, path), op.contentType, body, nil); got.status/100 != 2 {
 					t.Errorf("%s: HTTP %d %s", op.pattern, got.status, got.body)
 				}
-				if op.kind == kindQuery {
-					b.says("query", b.query(of.name, "TXN-7K"), b.speak[of.name].found[delivered])
+				if speak, ok := b.speak[of.name]; ok && op.kind == kindQuery {
+					b.says("query", b.query(of.name, "TXN-7K"), speak.found[delivered])
 				}
+			}
+			if _, ok := b.speak[of.name]; !ok {
+				return // a preset's: TestPresets
 			}
 			if got := b.requests(of.name); got != (counts{Buy: 1, Query: 2, Balance: 1}) {
 				t.Errorf("counts %+v", got)

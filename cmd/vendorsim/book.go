@@ -22,6 +22,7 @@ const (
 	floatLow             // the seller's float cannot pay for it
 	notExecuted          // out of service
 	unauthorized         // wrong API key, or none
+	tooSoon              // this number had a sale a moment ago
 )
 
 var verdicts = [...]struct{ name, sentence string }{
@@ -37,6 +38,7 @@ var verdicts = [...]struct{ name, sentence string }{
 	floatLow:     {"float_low", "Float balance is too low"},
 	notExecuted:  {"not_executed", "Service is unavailable, nothing was done"},
 	unauthorized: {"unauthorized", "API key is not valid"},
+	tooSoon:      {"too_soon", "This number was recharged a moment ago"},
 }
 
 // String is the verdict's name in the log.
@@ -151,6 +153,22 @@ func (b *book) find(provider, reference string) (transaction, verdict) {
 	if !ok {
 		return transaction{}, notFound
 	}
+	return b.end(t)
+}
+
+// findSerial is find by the provider's own number.
+func (b *book) findSerial(provider string, serial int64) (transaction, verdict) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if serial < 1 || serial > int64(len(b.transactions)) || b.transactions[serial-1].provider != provider {
+		return transaction{}, notFound
+	}
+	return b.end(b.transactions[serial-1])
+}
+
+// end brings a transaction to its end, if it has none yet.
+func (b *book) end(t *transaction) (transaction, verdict) {
+	provider := t.provider
 	if t.state == pending {
 		if t.fate == delivered {
 			b.deliver(t)
@@ -160,6 +178,22 @@ func (b *book) find(provider, reference string) (transaction, verdict) {
 		}
 	}
 	return *t, t.state
+}
+
+// recent reports whether the provider delivered to the recipient on the network, under another
+// reference, less than d ago.
+func (b *book) recent(provider string, s sale, d time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.byReference[[2]string{provider, s.reference}] != nil {
+		return false // a duplicate, which is another matter
+	}
+	for _, t := range b.transactions {
+		if t.provider == provider && t.recipient == s.recipient && t.network == s.network && t.count > 0 && b.now().Sub(t.at) < d {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *book) deliver(t *transaction) {

@@ -1,5 +1,6 @@
-// Vendorsim imitates the vending APIs of four networks and two aggregators, so
-// that everything that sells airtime can be tried, and broken, without a kobo.
+// Vendorsim imitates the vending APIs of four networks, of two aggregators and of
+// real providers as far as their documentation goes, so that everything that
+// sells airtime can be tried, and broken, without a kobo.
 //
 // The life of one purchase through it:
 //
@@ -7,8 +8,8 @@
 //     address, so that one that is down really refuses the connection.
 //  2. The provider (provider.go) checks the API key and the content type, and
 //     reads the body, which is bounded.
-//  3. The provider's api (recharge.go, code.go, quickvend.go, topline.go) reads a
-//     sale out of the request, in its own spelling of numbers and amounts.
+//  3. The provider's api (recharge.go, code.go, vtpass.go, …) reads a sale out of
+//     the request, in its own spelling of numbers and amounts.
 //  4. The book (book.go) decides it, in one critical section: is the sale valid,
 //     is the reference new, is a fault due (fault.go), can the float pay? If it
 //     is to be delivered, it is delivered and counted there and then.

@@ -113,7 +113,7 @@ func serve(ctx context.Context, set settings, addrFile, keysFile string, stdout 
 // help prints all there is to know; what it can, it takes from the tables that
 // the simulator itself works by.
 func help(w io.Writer, flags *flag.FlagSet) {
-	fmt.Fprint(w, `vendorsim imitates the vending APIs of four networks and two aggregators.
+	fmt.Fprint(w, `vendorsim imitates the vending APIs of four networks and of aggregators.
 
 usage: vendorsim [flags]
 

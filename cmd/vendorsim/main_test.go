@@ -174,7 +174,7 @@ func TestRunRefuses(t *testing.T) {
 		{[]string{"-slow", "-1s"}, 2, "-slow -1s is negative"},
 		{[]string{"-float", "-1"}, 2, "-float -1 is negative"},
 		{[]string{"-listen", "nowhere"}, 1, "listen address: address nowhere: missing port in address"},
-		{[]string{"-listen", "127.0.0.1:65530"}, 1, "listen address: no 6 ports after 65530"},
+		{[]string{"-listen", "127.0.0.1:65530"}, 1, "listen address: no 14 ports after 65530"},
 		{[]string{"-listen", taken.Addr().String()}, 1, "bind " + taken.Addr().String() + ": bind: address already in use"},
 		{[]string{"-listen", "127.0.0.1:0", "-addr-file", filepath.Join(dir, "no", "at.json")}, 1, "address file: open"},
 		{[]string{"-keys-file", filepath.Join(dir, "none")}, 1, "no such file"},

@@ -3,12 +3,13 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
-// recharge is the API of mtn and 9mobile: nested JSON, amounts in naira, HTTP
+// recharge is the API of mtn, 9mobile and generic: nested JSON, amounts in naira, HTTP
 // statuses that mean something.
 type recharge struct {
-	network string
+	network string // "" = a request names it
 	prefix  string // of its transaction ids
 }
 
@@ -34,6 +35,13 @@ func (a recharge) refuse(v verdict) reply {
 }
 
 func (a recharge) operations() []operation {
+	if a.network == "" {
+		return []operation{
+			{kindBuy, "POST /v1/airtime/recharge", jsonType, `{"network":"MTN","phone_number":"08031234567","amount":100,"reference":"TXN-7K"}`, a.buy},
+			{kindQuery, "GET /v1/airtime/transactions/{reference}", "", "/v1/airtime/transactions/TXN-7K", a.query},
+			{kindBalance, "GET /v1/balance", "", "", a.balance},
+		}
+	}
 	return []operation{
 		{kindBuy, "POST /v1/airtime/recharge", jsonType, `{"phone_number":"08031234567","amount":100,"reference":"TXN-7K"}`, a.buy},
 		{kindQuery, "GET /v1/airtime/transactions/{reference}", "", "/v1/airtime/transactions/TXN-7K", a.query},
@@ -43,6 +51,7 @@ func (a recharge) operations() []operation {
 
 func (a recharge) buy(c *call) reply {
 	var in struct {
+		Network   string          `json:"network"`
 		Phone     string          `json:"phone_number"`
 		Amount    json.RawMessage `json:"amount"` // a number of naira; in quotes it is none
 		Reference string          `json:"reference"`
@@ -50,7 +59,11 @@ func (a recharge) buy(c *call) reply {
 	if !c.decode(&in) {
 		return a.refuse(badRequest)
 	}
-	t, v := c.sell(sale{a.network, local(in.Phone), in.Reference, naira(string(in.Amount))})
+	network := a.network
+	if network == "" {
+		network = toplineOperators[strings.ToLower(in.Network)]
+	}
+	t, v := c.sell(sale{network, local(in.Phone), in.Reference, naira(string(in.Amount))})
 	switch v {
 	case delivered:
 		return reply{http.StatusOK, object{"status": "success", "data": a.data(t, v)}}

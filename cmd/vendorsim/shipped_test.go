@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"ussdd/vendors"
@@ -12,17 +13,15 @@ func (b *bench) shipped(key func(provider string) string) *vendors.Set {
 	b.t.Helper()
 	urls := make(map[string]string)
 	for _, p := range b.sim.providers {
-		urls[p.name] = b.url(p.name, "")
+		if b.speak[p.name].buy != nil {
+			urls[p.name] = b.url(p.name, "")
+		}
 	}
 	set, err := vendors.Load(vendors.Builtin(), vendors.Options{
 		URLs: urls,
 		Secrets: func(name string) (string, bool) {
-			for _, p := range b.sim.providers {
-				if name == p.name+"-api-key" {
-					return key(p.name), true
-				}
-			}
-			return "", false
+			provider, ok := strings.CutSuffix(name, "-api-key")
+			return key(provider), ok
 		},
 	})
 	if err != nil {

@@ -25,6 +25,14 @@ var providerAPIs = [...]struct {
 	{"9mobile", recharge{network: "9mobile", prefix: "9M-"}},
 	{"quickvend", quickvend{}},
 	{"topline", topline{}},
+	{"vtpass", vtpass{}},
+	{"reloadly", reloadly{}},
+	{"africastalking", africastalking{}},
+	{"dtone", dtone{}},
+	{"ding", ding{}},
+	{"flutterwave", flutterwave{}},
+	{"baxi", baxi{}},
+	{"generic", recharge{prefix: "G-"}},
 }
 
 // settings are what the flags say.
