@@ -358,7 +358,7 @@ func TestTwoSecrets(t *testing.T) {
 	valid := "old"
 	_, e := stand(t, zenithWith("{bearer: {secret: key}, refused: [{status: 401}]}", "", plainVend), vendors.Options{
 		Secrets: func(name string) (string, bool) {
-			v, ok := map[string]string{"key": "old", "key.next": "new"}[name]
+			v, ok := map[string]string{"key": "old", "key-next": "new"}[name]
 			return v, ok
 		},
 	}, func(w http.ResponseWriter, r *http.Request) {

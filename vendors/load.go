@@ -277,7 +277,7 @@ func newVendor(c config, opt Options) *vendor {
 
 // nextSecret is what the name of a secret has behind it when it is the one that the first is being
 // exchanged for, or has been: the two are valid together for a time.
-const nextSecret = ".next"
+const nextSecret = "-next"
 
 // readKeys gets the secrets that a vendor's file names. Where there is a second value for any of
 // them, there are second keys.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,10 +212,12 @@ func TestNoSuchOperation(t *testing.T) {
 // The examples that -help prints must work as printed.
 func TestHelpExamples(t *testing.T) {
 	t.Parallel()
-	for _, of := range providerAPIs {
+	for _, of := range slices.Concat(providerAPIs, presetAPIs) {
 		t.Run(of.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, func(set *settings) { set.now = time.Now }) // vtpass's example has today's date
+			b := newBench(t, func(set *settings) {
+				set.presets, set.now = true, time.Now // vtpass's example has today's date
+			})
 			for _, op := range of.api.operations() {
 				method, path, _ := strings.Cut(op.pattern, " ")
 				body := op.example

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -37,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&set.listen, "listen", "127.0.0.1:8700", "`host:port` of control; the providers take the ports that follow; port 0 lets each choose its own")
 	flags.StringVar(&addrFile, "addr-file", "", "`file` that gets the addresses, as JSON, once all of them serve")
 	flags.StringVar(&keysFile, "keys-file", "", "`file` with API keys, as JSON {\"mtn\":\"KEY\",…}; a provider that is not in it takes any key, or none")
+	flags.BoolVar(&set.presets, "presets", false, "imitate the real providers, too")
 	flags.DurationVar(&set.slow, "slow", 4*time.Second, "`time` before a slow answer")
 	flags.Int64Var(&set.float, "float", 100_000_000_00, "`kobo` of float that each provider starts with; N1 is 100 kobo")
 	flags.BoolVar(&verbose, "v", false, "log each request to stderr")
@@ -128,7 +130,10 @@ PROVIDERS, each at an address of its own: its port is control's port plus the
 number below, or one of its own choosing, see -addr-file.
 
 `)
-	for i, of := range providerAPIs {
+	for i, of := range slices.Concat(providerAPIs, presetAPIs) {
+		if i == len(providerAPIs) {
+			fmt.Fprint(w, "\nWith -presets, real providers as far as their documentation goes. The key of those\nthat want two secrets is ONE:OTHER.\n\n")
+		}
 		fmt.Fprintf(w, "+%d %s    key: %s\n", i+1, of.name, of.api.keyHeader())
 		for _, op := range of.api.operations() {
 			fmt.Fprintf(w, "     %s\n", op.pattern)

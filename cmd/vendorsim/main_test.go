@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -174,7 +175,7 @@ func TestRunRefuses(t *testing.T) {
 		{[]string{"-slow", "-1s"}, 2, "-slow -1s is negative"},
 		{[]string{"-float", "-1"}, 2, "-float -1 is negative"},
 		{[]string{"-listen", "nowhere"}, 1, "listen address: address nowhere: missing port in address"},
-		{[]string{"-listen", "127.0.0.1:65530"}, 1, "listen address: no 14 ports after 65530"},
+		{[]string{"-listen", "127.0.0.1:65530"}, 1, "listen address: no 6 ports after 65530"},
 		{[]string{"-listen", taken.Addr().String()}, 1, "bind " + taken.Addr().String() + ": bind: address already in use"},
 		{[]string{"-listen", "127.0.0.1:0", "-addr-file", filepath.Join(dir, "no", "at.json")}, 1, "address file: open"},
 		{[]string{"-keys-file", filepath.Join(dir, "none")}, 1, "no such file"},
@@ -221,9 +222,9 @@ func TestHelpIsComplete(t *testing.T) {
 		t.Fatalf("exit code %d, %s", code, &stderr)
 	}
 	text := stdout.String()
-	want := []string{"-listen", "-addr-file", "-keys-file", "-slow", "-float", "-v", "POST /providers/NAME/fault", "GET /deliveries", "GET /requests", "POST /reset",
+	want := []string{"-listen", "-addr-file", "-keys-file", "-slow", "-float", "-presets", "-v", "POST /providers/NAME/fault", "GET /deliveries", "GET /requests", "POST /reset",
 		"X-API-Key: KEY", "Authorization: Bearer KEY", "api-key: KEY"}
-	for _, of := range providerAPIs {
+	for _, of := range slices.Concat(providerAPIs, presetAPIs) {
 		want = append(want, of.name)
 		for _, op := range of.api.operations() {
 			want = append(want, op.pattern, op.example)

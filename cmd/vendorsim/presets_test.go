@@ -28,7 +28,7 @@ var presetKeys = map[string]struct {
 // presets are the files for real providers, pointed at the bench.
 func (b *bench) presets(secret func(string) string) *vendors.Set {
 	b.t.Helper()
-	secrets := func(name string) (string, bool) { return secret(name), !strings.HasSuffix(name, ".next") }
+	secrets := func(name string) (string, bool) { return secret(name), !strings.HasSuffix(name, "-next") }
 	plain, err := vendors.Load(vendors.Presets(), vendors.Options{Secrets: secrets})
 	if err != nil {
 		b.t.Fatal(err)
@@ -51,7 +51,7 @@ func (b *bench) presets(secret func(string) string) *vendors.Set {
 
 func presetBench(t *testing.T) *bench {
 	return newBench(t, func(set *settings) {
-		set.keys = make(map[string]string)
+		set.presets, set.keys = true, make(map[string]string)
 		for name, of := range presetKeys {
 			set.keys[name] = of.key
 		}

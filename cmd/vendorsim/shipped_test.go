@@ -13,9 +13,7 @@ func (b *bench) shipped(key func(provider string) string) *vendors.Set {
 	b.t.Helper()
 	urls := make(map[string]string)
 	for _, p := range b.sim.providers {
-		if b.speak[p.name].buy != nil {
-			urls[p.name] = b.url(p.name, "")
-		}
+		urls[p.name] = b.url(p.name, "")
 	}
 	set, err := vendors.Load(vendors.Builtin(), vendors.Options{
 		URLs: urls,

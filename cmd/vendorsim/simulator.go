@@ -10,21 +10,30 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
 
-// providerAPIs are the providers, in the order of their ports after control's.
-var providerAPIs = [...]struct {
+// named is an api under a provider's name.
+type named struct {
 	name string
 	api  api
-}{
+}
+
+// providerAPIs are the providers, in the order of their ports after control's.
+var providerAPIs = []named{
 	{"mtn", recharge{network: "mtn", prefix: "MTN-"}},
 	{"airtel", code{network: "airtel", prefix: "AT-"}},
 	{"glo", code{network: "glo", prefix: "GLO-"}},
 	{"9mobile", recharge{network: "9mobile", prefix: "9M-"}},
 	{"quickvend", quickvend{}},
 	{"topline", topline{}},
+}
+
+// presetAPIs are the real ones for which files ship to copy from. Their ports come
+// after the others, and only if they are asked for.
+var presetAPIs = []named{
 	{"vtpass", vtpass{}},
 	{"reloadly", reloadly{}},
 	{"africastalking", africastalking{}},
@@ -37,14 +46,23 @@ var providerAPIs = [...]struct {
 
 // settings are what the flags say.
 type settings struct {
-	listen string            // of control; the providers follow on the next ports, or all choose theirs if it is 0
-	keys   map[string]string // API key of each provider that wants one
-	slow   time.Duration     // before a slow answer
-	float  int64             // kobo that each provider starts with
+	presets bool              // serve presetAPIs, too
+	listen  string            // of control; the providers follow on the next ports, or all choose theirs if it is 0
+	keys    map[string]string // API key of each provider that wants one
+	slow    time.Duration     // before a slow answer
+	float   int64             // kobo that each provider starts with
 
 	log   *slog.Logger
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
+}
+
+// apis are those that are served.
+func (set settings) apis() []named {
+	if set.presets {
+		return slices.Concat(providerAPIs, presetAPIs)
+	}
+	return providerAPIs
 }
 
 // simulator is control and the providers around one book.
@@ -65,14 +83,15 @@ func newSimulator(set settings) (*simulator, error) {
 	if base.IP == nil {
 		base.IP = net.IPv4zero
 	}
-	if base.Port+len(providerAPIs) > 65535 {
-		return nil, fmt.Errorf("listen address: no %d ports after %d", len(providerAPIs), base.Port)
+	apis := set.apis()
+	if base.Port+len(apis) > 65535 {
+		return nil, fmt.Errorf("listen address: no %d ports after %d", len(apis), base.Port)
 	}
 	s := &simulator{book: newBook(set.float, set.now)}
 	if s.control, err = newDoor(base, s.controlHandler(), set.log); err != nil {
 		return nil, err
 	}
-	for i, of := range providerAPIs {
+	for i, of := range apis {
 		p := &provider{name: of.name, api: of.api, book: s.book, slow: set.slow, after: set.after, log: set.log}
 		if key, ok := set.keys[of.name]; ok {
 			hash := sha256.Sum256([]byte(key))
@@ -170,7 +189,7 @@ func readKeys(file string) (map[string]string, error) {
 		return nil, fmt.Errorf("%s: not a JSON object of strings", file)
 	}
 	known := make(map[string]bool)
-	for _, p := range providerAPIs {
+	for _, p := range slices.Concat(providerAPIs, presetAPIs) {
 		known[p.name] = true
 	}
 	for name, key := range keys {
