@@ -48,7 +48,7 @@ type command struct {
 	offline bool // works without a database
 }
 
-var commands = []command{
+var commands = slices.Concat([]command{
 	{name: "schema migrate", does: "bring the database's schema up to date", run: schemaMigrate, bare: true},
 	{name: "schema status", does: "say where the schema stands; exit code 3 unless it is current", run: schemaStatus, bare: true},
 	{name: "wallet credit", args: "-reference REF MSISDN AMOUNT", n: 2, does: "add naira to a wallet; the same reference credits once", run: walletCredit,
@@ -100,7 +100,7 @@ var commands = []command{
 			f.StringVar(&c.service, "service", "", "`CODE` of the service, such as *999#, which the subscriber sees as the sender; required")
 			f.StringVar(&c.text, "text", "", "tell this `TEXT` and open no menu")
 		}},
-}
+}, moneyCommands, vendorCommands)
 
 // controlFlags are those of the commands that ask the daemon.
 func controlFlags(c *call, f *flag.FlagSet) {
@@ -143,6 +143,7 @@ type call struct {
 	wait                               time.Duration
 	control, pcap, service, smsc, text string
 
+	vendor vendorFlags
 	operation
 }
 
@@ -162,7 +163,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		usage(stdout)
 		return exitOK
 	}
-	for _, cmd := range slices.Concat(commands, moneyCommands) {
+	for _, cmd := range commands {
 		words := strings.Fields(cmd.name)
 		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
 			return cmd.call(ctx, args[len(words):], stdout, stderr)
@@ -282,7 +283,7 @@ For links and pushes it asks the running ussdd, through its socket: USSDD_CONTRO
 
 `)
 	rows := [][]string{}
-	for _, cmd := range slices.Concat(commands, moneyCommands) {
+	for _, cmd := range commands {
 		rows = append(rows, []string{"ussdctl " + cmd.name + " " + cmd.args, cmd.does})
 	}
 	table(w, nil, rows)

@@ -25,7 +25,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"cmd/ussdd":         {"cmd/ussdd/control", "smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
 		"cmd/ussdd/control": {"smpp"},
 		// menus for the spellings of numbers and amounts, smpp to explain PDUs
-		"cmd/ussdctl":   {"cmd/ussdd/control", "store", "menus", "smpp"},
+		"cmd/ussdctl":   {"cmd/ussdd/control", "store", "menus", "smpp", "vendors"},
 		"cmd/smscsim":   {"smpp/smpptest"},
 		"cmd/vendorsim": {},
 		"scripts/stack": {},

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"ussdd/vendors"
+)
+
+// vendorFiles makes a directory with the plain preset and a route to it.
+func vendorFiles(t *testing.T, change func(string) string) string {
+	t.Helper()
+	dir := t.TempDir()
+	var preset bytes.Buffer
+	if code := run(t.Context(), []string{"vendor", "preset", "generic"}, &preset, io.Discard); code != exitOK {
+		t.Fatal(code)
+	}
+	text := preset.String()
+	if change != nil {
+		text = change(text)
+	}
+	routes := "networks:\n"
+	for _, n := range []string{"mtn", "airtel", "glo", "9mobile"} {
+		routes += "  " + n + ": {name: X, min: N50, max: N1000, route: [generic]}\n"
+	}
+	for name, text := range map[string]string{"generic.yaml": text, "routes.yaml": routes} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// A test of a vendor asks and sells nothing, and says what is wrong.
+func TestVendorTest(t *testing.T) {
+	var posts int
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodGet:
+			posts++
+		case r.Header.Get("X-API-Key") != "K1":
+			w.WriteHeader(401)
+			_, _ = io.WriteString(w, `{"error":{"code":"UNAUTHORIZED"}}`)
+		case r.URL.Path == "/balance":
+			_, _ = io.WriteString(w, `{"status":"success","data":{"balance":"1234.50"}}`)
+		default:
+			w.WriteHeader(404)
+			_, _ = io.WriteString(w, `{"error":{"code":"NOT_FOUND","message":"never seen"}}`)
+		}
+	}))
+	defer server.Close()
+	dir := vendorFiles(t, nil)
+	t.Setenv("USSDD_VENDOR_URLS", "generic="+server.URL)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	t.Setenv("USSDD_SECRETS_DIR", "")
+
+	t.Setenv("USSDD_SECRET_GENERIC_API_KEY", "K1")
+	code, out := ctl(t, "vendor", "test", "-dir", dir, "generic")
+	for _, want := range []string{"connection  good", "balance     good    N1,234.50", "query       good    not_found: HTTP 404: never seen"} {
+		if !strings.Contains(out, want) || code != exitOK {
+			t.Errorf("exit %d, no %q in\n%s", code, want, out)
+		}
+	}
+	t.Setenv("USSDD_SECRET_GENERIC_API_KEY", "K2")
+	if code, out := ctl(t, "vendor", "test", "-dir", dir, "generic"); code != exitFailed || !strings.Contains(out, "query       BAD     unknown: HTTP 401") || strings.Contains(out, "K2") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	t.Setenv("USSDD_SECRET_GENERIC_API_KEY", "")
+	if code, out := ctl(t, "vendor", "test", "-dir", dir, "generic"); code != exitFailed || !strings.Contains(out, `secret "generic-api-key" is missing`) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if posts > 0 {
+		t.Errorf("%d sales", posts)
+	}
+}
+
+// lint gives every problem with its file and line.
+func TestVendorLint(t *testing.T) {
+	dir := vendorFiles(t, func(s string) string {
+		return strings.NewReplacer("{phone|local}", "{phone|lokal}", "then: not_found", "then: lost").Replace(s)
+	})
+	code, out := ctl(t, "vendor", "lint", "-dir", dir)
+	var want []string
+	for i, line := range strings.Split(preset(t, "generic"), "\n") {
+		at := filepath.Join(dir, "generic.yaml") + ":" + strconv.Itoa(i+1) + ": "
+		if strings.Contains(line, "{phone|local}") {
+			want = append(want, at+`vend.json.phone_number: unknown filter "lokal"`)
+		}
+		if strings.Contains(line, "then: not_found") {
+			want = append(want, at+`query.rules[3].then: unknown "lost"`)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != exitFailed || len(want) != 2 || len(lines) != 3 || !strings.HasPrefix(lines[0], want[0]) || !strings.HasPrefix(lines[1], want[1]) {
+		t.Errorf("exit %d\n%s\nwant\n%s", code, out, strings.Join(want, "\n"))
+	}
+}
+
+func preset(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "vendors", "builtin", "presets", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What is printed of a call holds no secret, whatever the environment has.
+func TestVendorCallMasks(t *testing.T) {
+	for _, v := range presets(t) {
+		for _, secret := range v.Secrets {
+			t.Setenv("USSDD_SECRET_"+strings.ReplaceAll(strings.ToUpper(secret), "-", "_"), "hush")
+		}
+		for _, op := range v.Operations {
+			code, out := ctl(t, "vendor", "call", "-presets", "-dry-run", "-vendor-ref", "V-1", "-operation", string(op), v.Vendor)
+			if code != exitOK || strings.Contains(out, "hush") || !strings.Contains(out, " HTTP/1.1\nHost: ") {
+				t.Errorf("%s %s: exit %d\n%s", v.Vendor, op, code, out)
+			}
+			if !strings.Contains(strings.ReplaceAll(strings.ReplaceAll(out, "%5B", "["), "[token]", "["+v.Vendor+"-"), "["+v.Vendor+"-") {
+				t.Errorf("%s %s: no secret has a place\n%s", v.Vendor, op, out)
+			}
+		}
+	}
+}
+
+func presets(t *testing.T) []vendors.About {
+	t.Helper()
+	set, err := vendors.Load(vendors.Presets(), vendors.Options{Secrets: anySecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set.Vendors()
+}
