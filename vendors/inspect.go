@@ -109,7 +109,7 @@ type Verdict struct {
 
 // Judge says what a vendor's answer to an operation would mean. The answer is an HTTP/1.1 response,
 // with or without carriage returns, or a body alone, which is taken for one with status 200.
-func (e *Endpoint) Judge(name Operation, r Request, saved []byte) (Verdict, error) {
+func (e *Endpoint) Judge(name Operation, r Request, vendorRef string, saved []byte) (Verdict, error) {
 	v := e.vendor
 	op := v.operation(name)
 	if op == nil || name == OpToken {
@@ -119,7 +119,7 @@ func (e *Endpoint) Judge(name Operation, r Request, saved []byte) (Verdict, erro
 	if err != nil {
 		return Verdict{}, err
 	}
-	vals := e.values(r, "")
+	vals := e.values(r, vendorRef)
 	var verdict Verdict
 	_, i := judge(op.rules, &a, vals)
 	if i >= 0 {

@@ -363,7 +363,7 @@ func vendorCall(c *call) error {
 	if err != nil {
 		return err
 	}
-	v, err := e.Judge(op, r, saved)
+	v, err := e.Judge(op, r, c.vendor.vendorRef, saved)
 	if err != nil {
 		return misused("%v", err)
 	}
