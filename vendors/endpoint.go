@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +93,7 @@ func (e *Endpoint) deliver(ctx context.Context, r Request) Result {
 		return Result{Outcome: Declined, Reason: reason, Final: reason != ReasonConfig, Detail: err.Error()}
 	}
 	vals := e.values(r, "")
-	_, _, err := v.request(&v.plan.vend, vals, v.keys[0], "")
+	first, err := v.render(&v.plan.vend, vals, v.inForce())
 	if errors.Is(err, errNumber) {
 		return Result{Outcome: Declined, Reason: ReasonBadNumber, Final: true, Detail: err.Error()}
 	}
@@ -113,7 +112,8 @@ func (e *Endpoint) deliver(ctx context.Context, r Request) Result {
 	var res Result
 	defer func() { v.memory.end(r, res, v.plan.gap) }()
 	for try := 0; ; try++ {
-		res = e.once(ctx, r, vals)
+		res = e.once(ctx, r, vals, first)
+		first = nil
 		if res.Outcome != NotSent || try >= v.plan.retries || !pause(ctx, try) {
 			return res
 		}
@@ -134,10 +134,10 @@ func pause(ctx context.Context, try int) bool {
 }
 
 // once makes one call, if the gate lets it.
-func (e *Endpoint) once(ctx context.Context, r Request, vals *values) (res Result) {
+func (e *Endpoint) once(ctx context.Context, r Request, vals *values, first *rendered) (res Result) {
 	v := e.vendor
 	err := e.vend.pass(ctx, v.memory.turn, func() error {
-		a := v.exchange(ctx, &v.plan.vend, vals)
+		a := v.exchange(ctx, &v.plan.vend, vals, first)
 		res = e.outcome(r, a, vals)
 		return res.health(a)
 	})
@@ -155,9 +155,9 @@ func (e *Endpoint) check(r Request) (reason string, err error) {
 	switch {
 	case r.Network != e.network:
 		return ReasonConfig, fmt.Errorf("a request for %q at %s", r.Network, e.name)
-	case !references.MatchString(r.Reference):
+	case !isReference(r.Reference):
 		return ReasonConfig, errors.New("the reference is not 1 to 64 printable ASCII characters")
-	case !msisdns.MatchString(r.Recipient):
+	case !isMSISDN(r.Recipient):
 		return ReasonBadNumber, errors.New("the recipient is not 7 to 15 digits")
 	case e.vendor.plan.reference.check(r.Reference) != nil:
 		return ReasonConfig, fmt.Errorf("the reference: %w", e.vendor.plan.reference.check(r.Reference))
@@ -169,10 +169,15 @@ func (e *Endpoint) check(r Request) (reason string, err error) {
 	return "", nil
 }
 
-var (
-	references = regexp.MustCompile(`^[!-~]{1,64}$`)
-	msisdns    = regexp.MustCompile(`^[0-9]{7,15}$`)
-)
+// isReference reports whether s is 1 to 64 printable ASCII characters without blanks.
+func isReference(s string) bool {
+	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// isMSISDN reports whether s is 7 to 15 digits.
+func isMSISDN(s string) bool {
+	return len(s) >= 7 && len(s) <= 15 && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+}
 
 func (e *Endpoint) values(r Request, vendorRef string) *values {
 	product := r.Product
@@ -243,15 +248,16 @@ func (e *Endpoint) Query(ctx context.Context, r Request, vendorRef string) Findi
 		return Finding{State: Unknown, Reason: reason, Detail: err.Error()}
 	}
 	vals := e.values(r, vendorRef)
-	if _, _, err := e.vendor.request(op, vals, e.vendor.keys[0], ""); err != nil {
+	first, err := e.vendor.render(op, vals, e.vendor.inForce())
+	if err != nil {
 		return Finding{State: Unknown, Reason: ReasonConfig, Detail: e.vendor.detail(r, "not sent", err.Error())}
 	}
 	if ctx.Err() != nil {
 		return Finding{State: Unknown, Reason: ReasonTimeout, Detail: ctx.Err().Error()}
 	}
 	var f Finding
-	err := e.query.pass(ctx, e.vendor.memory.turn, func() error {
-		a := e.vendor.exchange(ctx, op, vals)
+	err = e.query.pass(ctx, e.vendor.memory.turn, func() error {
+		a := e.vendor.exchange(ctx, op, vals, first)
 		f = e.finding(r, a, vals)
 		if a.abandoned || a.unauthorized {
 			return errNeutral

@@ -154,22 +154,51 @@ func (v *vendor) request(op *operation, vals *values, k *keys, base string) (req
 	return req, body, nil
 }
 
+// rendered is a request without its credentials.
+type rendered struct {
+	req  *http.Request
+	body string
+	keys *keys // whose values are in it
+}
+
+func (v *vendor) render(op *operation, vals *values, k *keys) (*rendered, error) {
+	req, body, err := v.request(op, vals, k, "")
+	if err != nil {
+		return nil, err
+	}
+	return &rendered{req, body, k}, nil
+}
+
+// inForce gives the secrets to call with.
+func (v *vendor) inForce() *keys { return v.keys[v.preferred.Load()] }
+
 // exchange makes one call, with credentials. When the vendor refuses those, saying so by the
 // rules of its file and so having executed nothing, the call is sent a second time, with a new
-// token or with the other of two secrets; never a third.
-func (v *vendor) exchange(ctx context.Context, op *operation, vals *values) answer {
-	ctx, stop := context.WithTimeoutCause(ctx, v.plan.total, errTotal)
-	defer stop()
+// token or with the other of two secrets; never a third. All of it together takes no longer than
+// one call may.
+//
+// first, if not nil, is the request as it was rendered to see whether it can be; it is used up.
+func (v *vendor) exchange(ctx context.Context, op *operation, vals *values, first *rendered) answer {
+	if v.tokens != nil || len(v.plan.auth.refused) > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, v.plan.total, errTotal)
+		defer stop()
+	}
 	for last := false; ; last = true {
 		at := int(v.preferred.Load())
 		k := v.keys[at]
-		req, body, err := v.request(op, vals, k, "")
-		if err != nil {
-			return answer{err: err}
+		if first == nil || first.keys != k {
+			var err error
+			if first, err = v.render(op, vals, k); err != nil {
+				return answer{err: err}
+			}
 		}
+		req, body := first.req, first.body
+		first = nil
 		v.plan.auth.authorize(req, k)
 		var token secret
 		if v.tokens != nil {
+			var err error
 			if token, err = v.tokens.get(ctx, v, k); err != nil {
 				return answer{err: fmt.Errorf("token: %w", err), unauthorized: true}
 			}
@@ -181,6 +210,9 @@ func (v *vendor) exchange(ctx context.Context, op *operation, vals *values) answ
 			}
 		}
 		a := v.do(ctx, req, body)
+		if len(v.plan.auth.refused) == 0 {
+			return a
+		}
 		if _, refused := judge(v.plan.auth.refused, &a, vals); a.err != nil || refused < 0 {
 			return a
 		}

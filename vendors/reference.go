@@ -44,7 +44,7 @@ func (n naming) write(own string, at time.Time) (string, error) {
 // check reports what is wrong with a reference for this vendor.
 func (n naming) check(reference string) error {
 	switch {
-	case !references.MatchString(reference):
+	case !isReference(reference):
 		return fmt.Errorf("it is not 1 to 64 printable ASCII characters")
 	case n.pattern != nil && !n.pattern.MatchString(reference):
 		return fmt.Errorf("it does not match %s", n.pattern)
