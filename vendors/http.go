@@ -85,20 +85,27 @@ func newTransport(p plan, opt Options) *http.Transport {
 	return t
 }
 
-// conn notes whether anything arrived since a call was given the connection. A vendor that sends
-// two answers to one request may leave the second one in net/http's buffer, where it would pass
-// for the answer to the next request.
+// conn counts what arrives. A vendor that sends two answers to one request may leave the second one
+// in net/http's buffer, where it would pass for the answer to the next request; but then nothing
+// has arrived since that request was given the connection. It counts, and is never reset, because
+// net/http gives a connection to the next call before the one before has seen its empty answer.
 type conn struct {
 	net.Conn
-	arrived atomic.Bool
+	arrivals atomic.Uint64
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.arrived.Store(true)
+		c.arrivals.Add(1)
 	}
 	return n, err
+}
+
+// taken is a connection as a call was given it.
+type taken struct {
+	conn     *conn
+	arrivals uint64
 }
 
 // tapped finds our conn, under TLS or not.
@@ -289,13 +296,12 @@ func (v *vendor) roundTrip(ctx context.Context, req *http.Request) (a answer) {
 	// The hooks run on net/http's goroutines. When RoundTrip returns an error, the one that
 	// writes has ended: begun is final then.
 	var begun atomic.Bool
-	var on atomic.Pointer[conn]
+	var on atomic.Pointer[taken]
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			connecting.Stop()
 			if c := tapped(info.Conn); c != nil {
-				c.arrived.Store(false)
-				on.Store(c)
+				on.Store(&taken{c, c.arrivals.Load()})
 			}
 		},
 		WroteHeaderField: func(string, []string) { begun.Store(true) }, // into a buffer, before any byte leaves
@@ -313,7 +319,7 @@ func (v *vendor) roundTrip(ctx context.Context, req *http.Request) (a answer) {
 		a.err = errProtocol // its body is the connection, and reading it would not end with ctx
 		return a
 	}
-	if c := on.Load(); c != nil && !c.arrived.Load() {
+	if t := on.Load(); t != nil && t.conn.arrivals.Load() == t.arrivals {
 		a.err = errStale
 		return a
 	}
