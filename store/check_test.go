@@ -171,8 +171,8 @@ func ledgerTampered(f *fixture) {
 	engine, t := f.engine, f.T
 	for _, test := range tampering {
 		t.Run(test.name, func(t *testing.T) {
-			f := newFixture(t, engine)
-			f.migrate()
+			t.Parallel()
+			f := migratedFixture(t, engine)
 			replace := []string{}
 			for state, p := range busyDay(f) {
 				replace = append(replace, strings.ToUpper(state), p.Ref)

@@ -16,9 +16,10 @@ import (
 // errDead is what everything in a dead process gets.
 var errDead = errors.New("the process is dead")
 
-// doom kills a process at a boundary of its statements: before or after the
-// n-th statement, begin or commit that it sends for writing. What was sent
-// before is with the database, and what is open there is rolled back.
+// doom kills a process at a boundary of its statements: before a statement, a
+// begin or a commit that it sends for writing, or after a commit. To die after a
+// statement is to die before the next. What was sent before is with the
+// database, and what is open there is rolled back.
 type doom struct {
 	mu       sync.Mutex
 	left     int    // boundaries until death
@@ -39,25 +40,19 @@ func (d *doom) pass(what string) bool {
 	return !d.dead
 }
 
-// guard sends what do does, unless the process is dead before, and hides the
-// answer if it is dead after.
-func guard[T any](d *doom, what string, do func() (T, error)) (T, error) {
-	var none T
-	if !d.pass("before " + what) {
-		return none, errDead
-	}
-	v, err := do()
-	if !d.pass("after " + what) {
-		return none, errDead
-	}
-	return v, err
+// reborn is a process on the same connections that will die at the boundary n,
+// counted from 0.
+func (d *doom) reborn(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left, d.dead = n, false
 }
 
-// openDoomed opens the fixture's database as a process that will die at the
-// boundary n, counted from 0.
-func (f *fixture) openDoomed(n int) (*store.DB, *doom) {
+// openDoomed opens the fixture's database as a process that will die at once,
+// unless it is reborn.
+func (f *fixture) openDoomed() (*store.DB, *doom) {
 	f.Helper()
-	d := &doom{left: n}
+	d := &doom{}
 	db, err := store.Open(f.ctx, f.name, store.Options{Now: f.now, Limits: f.limits, Messages: f.messages,
 		Connector: func(c driver.Connector) driver.Connector { return doomedConnector{c, d} }})
 	if err != nil {
@@ -92,7 +87,10 @@ func (c *doomedConn) CheckNamedValue(v *driver.NamedValue) error {
 }
 
 func (c *doomedConn) BeginTx(ctx context.Context, opt driver.TxOptions) (driver.Tx, error) {
-	tx, err := guard(c.doom, "begin", func() (driver.Tx, error) { return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opt) })
+	if !c.doom.pass("before begin") {
+		return nil, errDead
+	}
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +98,10 @@ func (c *doomedConn) BeginTx(ctx context.Context, opt driver.TxOptions) (driver.
 }
 
 func (c *doomedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	return guard(c.doom, query, func() (driver.Result, error) { return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args) })
+	if !c.doom.pass("before " + query) {
+		return nil, errDead
+	}
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 }
 
 // QueryContext passes no boundary: a read changes nothing.
@@ -146,46 +147,52 @@ var plans = []plan{
 	{name: "delivered, then reversed", vendors: []string{"delivers"}, turn: store.Reversed, want: store.Reversed},
 }
 
-// TestCrashEverywhere has the process die before and after every statement that
-// a purchase of each plan sends, once for each. Another process then takes over,
-// and the life comes to an end in which nothing was lost or done twice.
+// TestCrashEverywhere has the process die at every boundary that a purchase of
+// each plan passes, once at each. Another process then takes over, and the life
+// comes to an end in which nothing was lost or done twice.
 func TestCrashEverywhere(t *testing.T) {
 	onEach(t, func(t *testing.T, engine engine) {
-		f := newFixture(t, engine)
-		f.migrate()
-		f.limits, f.messages = store.Limits{Day: 1000_00, RecipientDay: 1000_000_00}, true
-		f.db = f.open()
-		for i, plan := range plans {
-			for n := 0; ; n++ {
-				l := &life{fixture: f, plan: plan, payer: fmt.Sprintf("23480%02d%06d", i, n), key: fmt.Sprint(plan.name, n), owner: self, delivered: map[string]int{}}
-				f.fundOne(l.payer)
-				doomed, doom := f.openDoomed(n)
-				err := l.live(doomed)
-				doomed.Close()
-				if !doom.dead {
-					f.wantErr(plan.name, err, nil)
-					l.check("alive")
-					if n < 20 {
-						f.Errorf("%s: only %d boundaries", plan.name, n)
-					}
-					break
-				}
-				if !errors.Is(err, errDead) {
-					f.Fatalf("%s: died %s: %v", plan.name, doom.killedAt, err)
-				}
-				l.owner = fmt.Sprint("heir-", n)
-				if err := l.live(f.db); err != nil {
-					f.Fatalf("%s: died %s: %v", plan.name, doom.killedAt, err)
-				}
-				l.check(doom.killedAt)
-			}
-		}
-		for _, v := range f.check().Violations {
-			if v.Rule != "customers-covered" { // our losses are real
-				f.Errorf("violation %+v", v)
-			}
+		for _, plan := range plans {
+			t.Run(plan.name, func(t *testing.T) {
+				t.Parallel()
+				crashEverywhere(migratedFixture(t, engine), plan)
+			})
 		}
 	})
+}
+
+func crashEverywhere(f *fixture, plan plan) {
+	f.limits, f.messages = store.Limits{Day: 1000_00, RecipientDay: 1000_000_00}, true
+	f.db = f.open()
+	doomed, doom := f.openDoomed()
+	defer doomed.Close()
+	for n := 0; ; n++ {
+		l := &life{fixture: f, plan: plan, payer: fmt.Sprintf("23480%08d", n), key: fmt.Sprint(plan.name, n), owner: self, delivered: map[string]int{}}
+		f.fundOne(l.payer)
+		doom.reborn(n)
+		err := l.live(doomed)
+		if !doom.dead {
+			f.wantErr(plan.name, err, nil)
+			l.check("alive")
+			if n < 20 {
+				f.Errorf("only %d boundaries", n)
+			}
+			break
+		}
+		if !errors.Is(err, errDead) {
+			f.Fatalf("died %s: %v", doom.killedAt, err)
+		}
+		l.owner = fmt.Sprint("heir-", n)
+		if err := l.live(f.db); err != nil {
+			f.Fatalf("died %s: %v", doom.killedAt, err)
+		}
+		l.check(doom.killedAt)
+	}
+	for _, v := range f.check().Violations {
+		if v.Rule != "customers-covered" { // our losses are real
+			f.Errorf("violation %+v", v)
+		}
+	}
 }
 
 func (f *fixture) fundOne(msisdn string) {

@@ -75,7 +75,8 @@
 // of times with a jittered pause.
 //
 // SQLite runs in WAL mode with synchronous=FULL; a process writes through one
-// connection, each transaction with BEGIN IMMEDIATE, and reads through others.
+// connection, each transaction with BEGIN IMMEDIATE, and reads through others;
+// each keeps the statements that it has prepared.
 // MySQL runs read committed on InnoDB tables in utf8mb4 with binary collation.
 //
 // Sessions and steps are written behind by [DB.SaveSessions], which may be

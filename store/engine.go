@@ -185,14 +185,11 @@ func (db *DB) openSQLite(path string) error {
 		// mode=rw: connecting never creates the file.
 		dsn := fmt.Sprintf("%s?mode=rw&_busy_timeout=%d&_foreign_keys=1&_dqs=0&%s",
 			&url.URL{Scheme: "file", Path: path}, lockWait.Milliseconds(), parameters)
-		named, err := sql.Open("sqlite", dsn)
+		c, err := sqlite.NewConnector(dsn)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", db.name, err)
 		}
-		pool := sqlx.NewDb(sql.OpenDB(wrap(sqliteConnector{dsn, named.Driver()})), "sqlite")
-		if err := named.Close(); err != nil {
-			return nil, fmt.Errorf("%s: %w", db.name, err)
-		}
+		pool := sqlx.NewDb(sql.OpenDB(wrap(prepared{c})), "sqlite")
 		pool.SetMaxOpenConns(connections)
 		pool.SetMaxIdleConns(connections)
 		return pool, nil
@@ -208,15 +205,6 @@ func (db *DB) openSQLite(path string) error {
 	db.r, err = connect(max(4, runtime.NumCPU()), "_query_only=1", func(c driver.Connector) driver.Connector { return c })
 	return err
 }
-
-// sqliteConnector connects to one file.
-type sqliteConnector struct {
-	dsn    string
-	driver driver.Driver
-}
-
-func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-func (c sqliteConnector) Driver() driver.Driver                        { return c.driver }
 
 // exists reports whether there is something to connect to: a server is assumed,
 // a file is looked for.

@@ -211,9 +211,10 @@ func TestMigrateInterrupted(t *testing.T) {
 		fresh := newFixture(t, engine)
 		fresh.migrate()
 		want := fresh.tables()
-		for n, step := 0, map[string]int{"sqlite": 7, "mysql": 5}[engine.name]; ; n += step {
+		for n, step := 0, map[string]int{"sqlite": 4, "mysql": 3}[engine.name]; ; n += step {
 			f := newFixture(t, engine)
-			doomed, doom := f.openDoomed(n)
+			doomed, doom := f.openDoomed()
+			doom.reborn(n)
 			_, err := doomed.Migrate(f.ctx)
 			doomed.Close()
 			if !doom.dead {

@@ -140,8 +140,7 @@ func (m *model) adopt(x *modelled) {
 // each.
 func TestModel(t *testing.T) {
 	onEach(t, func(t *testing.T, engine engine) {
-		f := newFixture(t, engine)
-		f.migrate()
+		f := migratedFixture(t, engine)
 		var serial atomic.Int64
 		rapid.Check(t, func(t *rapid.T) {
 			n := serial.Add(1)

@@ -13,9 +13,8 @@ import (
 
 // onMySQL is a fixture for what only MySQL does.
 func onMySQL(t *testing.T) *fixture {
-	f := newFixture(t, mysqlServer(t))
-	f.migrate()
-	return f
+	t.Parallel()
+	return migratedFixture(t, mysqlServer(t))
 }
 
 // TestMySQLDeadlock makes a real one: somebody who has the wallet wants the

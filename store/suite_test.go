@@ -118,9 +118,8 @@ func TestStore(t *testing.T) {
 	onEach(t, func(t *testing.T, engine engine) {
 		for _, test := range suite {
 			t.Run(test.name, func(t *testing.T) {
-				f := newFixture(t, engine)
-				f.migrate()
-				test.run(f)
+				t.Parallel()
+				test.run(migratedFixture(t, engine))
 			})
 		}
 	})
@@ -131,14 +130,41 @@ type engine struct {
 	name string
 	// create makes an empty database that ends with the test.
 	create func(t *testing.T) (name string)
+	// migrated, if set, is the file of a database with the current schema, which
+	// is quicker to copy than to make.
+	migrated func() ([]byte, error)
 }
 
+// onEach runs a test on both engines, beside other tests.
 func onEach(t *testing.T, run func(*testing.T, engine)) {
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
-		run(t, engine{"sqlite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "test.db") }})
+		t.Parallel()
+		run(t, engine{"sqlite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "test.db") }, migratedFile})
 	})
-	t.Run("mysql", func(t *testing.T) { run(t, mysqlServer(t)) })
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		run(t, mysqlServer(t))
+	})
 }
+
+var migratedFile = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ussdd-store")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "migrated.db")
+	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	_, err = db.Migrate(context.Background())
+	if err := errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // mysqlServer is the server that the environment names, else the test is
 // skipped.
@@ -147,7 +173,7 @@ func mysqlServer(t *testing.T) engine {
 	if dsn == "" {
 		t.Skip("set USSDD_TEST_MYSQL to a DSN whose user may create databases, or run scripts/with-mariadb go test ./store/...")
 	}
-	return engine{"mysql", func(t *testing.T) string { return createMySQL(t, dsn) }}
+	return engine{name: "mysql", create: func(t *testing.T) string { return createMySQL(t, dsn) }}
 }
 
 func createMySQL(t *testing.T, dsn string) string {
@@ -195,6 +221,24 @@ func newFixture(t *testing.T, e engine) *fixture {
 	f := &fixture{T: t, ctx: t.Context(), engine: e, name: e.create(t)}
 	f.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMilli())
 	f.db = f.open()
+	return f
+}
+
+// migratedFixture is a fixture with the current schema.
+func migratedFixture(t *testing.T, e engine) *fixture {
+	t.Helper()
+	f := newFixture(t, e)
+	if e.migrated == nil {
+		f.migrate()
+		return f
+	}
+	file, err := e.migrated()
+	if err == nil {
+		err = os.WriteFile(strings.TrimPrefix(f.name, "sqlite:"), file, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return f
 }
 
