@@ -37,24 +37,34 @@ var (
 	errGap      = errors.New("the recipient was served a moment ago")
 )
 
-// gate stands before one operation of an endpoint: a limit of calls in flight, the vendor's rate,
-// then a breaker.
+// gate stands before one operation of a vendor, for one network if that matters: a limit of calls in
+// flight, the vendor's rate, then a breaker.
 type gate struct {
-	name    string
+	name    string // vendor/network/operation, or vendor/operation
+	vendor  string
+	network string // "" = for all
+	op      Operation
 	slots   chan struct{}
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	forced  *atomic.Pointer[Override] // shared with the gate that this one replaces
 	log     *slog.Logger
 }
 
-func newGate(name string, p plan, opt Options) *gate {
+func newGate(vendor, network string, op Operation, p plan, opt Options) *gate {
 	window := max(breakerWindow, 10*p.total)
 	log := opt.Log
+	name := vendor + "/" + string(op)
+	if network != "" {
+		name = vendor + "/" + network + "/" + string(op)
+	}
 	g := &gate{
-		name:   name,
-		log:    log,
-		forced: new(atomic.Pointer[Override]),
-		slots:  make(chan struct{}, p.inFlight),
+		name:    name,
+		vendor:  vendor,
+		network: network,
+		op:      op,
+		log:     log,
+		forced:  new(atomic.Pointer[Override]),
+		slots:   make(chan struct{}, p.inFlight),
 		breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 			Name:         name,
 			MaxRequests:  1,
@@ -68,7 +78,7 @@ func newGate(name string, p plan, opt Options) *gate {
 			IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
 			// Called with the breaker locked.
 			OnStateChange: func(name string, from, to gobreaker.State) {
-				log.Warn("breaker", "endpoint", name, "from", from.String(), "to", to.String())
+				log.Warn("breaker", "breaker", name, "from", from.String(), "to", to.String())
 			},
 		}),
 	}
@@ -136,10 +146,11 @@ func (f Forced) String() string {
 	return "auto"
 }
 
-// Override is an operator's will about one breaker. It ends by itself.
+// Override is an operator's will about a breaker. It ends by itself.
 type Override struct {
 	State  Forced
 	Reason string    // why; for the next operator
+	By     string    // who; "" = not told
 	Until  time.Time // when the breaker decides again
 }
 
@@ -188,42 +199,68 @@ func (g *gate) status() Breaker {
 
 // NamedBreaker is one breaker of a set.
 type NamedBreaker struct {
-	Name string // "quickvend/mtn vend", "quickvend/mtn query", "reloadly token", "mtn balance"
+	Name      string // "quickvend/mtn/vend", "quickvend/mtn/query", "reloadly/token", "mtn/balance"
+	Vendor    string
+	Network   string // id; "" = for all networks of the vendor
+	Operation Operation
 	Breaker
 }
 
 // Breakers polls every breaker of the set, sorted by name.
-func (s *Set) Breakers() []NamedBreaker {
+func (s *Set) Breakers() []NamedBreaker { return polled(s.gates()) }
+
+func polled(gates []*gate) []NamedBreaker {
 	var all []NamedBreaker
-	for _, g := range s.gates() {
-		all = append(all, NamedBreaker{g.name, g.status()})
+	for _, g := range gates {
+		all = append(all, NamedBreaker{g.name, g.vendor, g.network, g.op, g.status()})
 	}
 	slices.SortFunc(all, func(a, b NamedBreaker) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
-// Override forces the breaker of that name open or closed until a time, or with Auto lets it decide
-// again. It holds for sets that replace this one, too. Everything but Auto needs a reason and a
-// time to come.
-func (s *Set) Override(name string, o Override) error {
-	g := s.gate(name)
+// Override forces breakers open or closed until a time, or with Auto lets them decide again: the
+// one of that name, or all those of an endpoint, "quickvend/mtn", or of a vendor, "quickvend". It
+// holds for sets that replace this one, too, and is lost when the process ends. Everything but Auto
+// needs a reason and a time to come. It gives the breakers as they are then, sorted by name.
+func (s *Set) Override(which string, o Override) ([]NamedBreaker, error) {
+	var chosen []*gate
+	for _, g := range s.gates() {
+		if g.name == which || strings.HasPrefix(g.name, which+"/") {
+			chosen = append(chosen, g)
+		}
+	}
 	switch {
-	case g == nil:
-		return fmt.Errorf("no breaker %q", name)
+	case len(chosen) == 0:
+		return nil, fmt.Errorf("no breaker %q", which)
 	case o.State == Auto:
-		g.forced.Store(nil)
-		g.log.Warn("breaker decides again", "endpoint", name)
-		return nil
 	case o.State != ForcedOpen && o.State != ForcedClosed:
-		return fmt.Errorf("breaker %s: no such state", name)
+		return nil, fmt.Errorf("breaker %s: no such state", which)
 	case strings.TrimSpace(o.Reason) == "":
-		return fmt.Errorf("breaker %s: a reason is needed", name)
+		return nil, fmt.Errorf("breaker %s: a reason is needed", which)
 	case !o.Until.After(time.Now()):
-		return fmt.Errorf("breaker %s: its end is not to come", name)
+		return nil, fmt.Errorf("breaker %s: its end is not to come", which)
+	}
+	for _, g := range chosen {
+		g.force(o)
+	}
+	return polled(chosen), nil
+}
+
+// force puts an override in force, and takes it back when its time is over.
+func (g *gate) force(o Override) {
+	if o.State == Auto {
+		if g.forced.Swap(nil) != nil {
+			g.log.Warn("breaker decides again", "breaker", g.name, "by", o.By)
+		}
+		return
 	}
 	g.forced.Store(&o)
-	g.log.Warn("breaker forced", "endpoint", name, "to", o.State.String(), "reason", o.Reason, "until", o.Until)
-	return nil
+	g.log.Warn("breaker forced", "breaker", g.name, "to", o.State.String(), "by", o.By, "reason", o.Reason, "until", o.Until)
+	time.AfterFunc(time.Until(o.Until), func() {
+		if g.forced.CompareAndSwap(&o, nil) {
+			g.log.Warn("breaker decides again, its time is over", "breaker", g.name, "forced", o.State.String(), "by", o.By, "reason", o.Reason)
+		}
+	})
 }
 
 func (s *Set) gate(name string) *gate {

@@ -42,8 +42,8 @@
 // Breakers count what is the vendor's fault: refused connections, time-outs, answers that cannot
 // be read, 5xx, a vendor out of service. Declines for a bad number or an amount, an empty float
 // and duplicates are excluded. Vends, queries, look-ups and tokens have breakers of their own, so that
-// a vendor that sells no more can still be asked about what it has sold. Set.Override forces a
-// breaker open or closed, for a reason and a time.
+// a vendor that sells no more can still be asked about what it has sold. Set.Override forces
+// breakers open or closed, for a reason and a time.
 //
 // # Files
 //
@@ -97,13 +97,14 @@
 //	balance:                              # as vend, without placeholders; rules say known
 //	  method: GET
 //	  path: /balance
-//	  life: 5m                            # of an answer
+//	  life: 5m                            # of an answer; then it is asked for again; from 10s to 168h
 //	  low: "N100,000"                     # below it, operators are to be warned
 //	  rules: [{status: 200, json: {ok: true}, then: known}]
 //	  fields: {balance: {path: kobo, unit: kobo}}
 //	products:                             # as balance, with {network}
 //	  method: GET
 //	  path: /products
+//	  life: 5m                            # of an answer
 //	  rules: [{status: 200, then: known}]
 //	  items: data                         # the list, and in each of its items:
 //	  id: code

@@ -33,8 +33,8 @@ func newEndpoint(v *vendor, network string, of code, opt Options) *Endpoint {
 			return e
 		}
 	}
-	e.vend = newGate(e.name+" vend", v.plan, opt)
-	e.query = newGate(e.name+" query", v.plan, opt)
+	e.vend = newGate(v.name, network, OpVend, v.plan, opt)
+	e.query = newGate(v.name, network, OpQuery, v.plan, opt)
 	return e
 }
 

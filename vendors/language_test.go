@@ -346,7 +346,7 @@ func TestTokenThatFails(t *testing.T) {
 		t.Errorf("%+v after %d", b, s.issued.Load())
 	}
 	for _, b := range set.Breakers() {
-		if want := map[bool]string{true: "open", false: "closed"}[b.Name == "zenith token"]; b.State != want {
+		if want := map[bool]string{true: "open", false: "closed"}[b.Name == "zenith/token"]; b.State != want {
 			t.Errorf("%+v", b)
 		}
 	}

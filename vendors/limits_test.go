@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -183,7 +184,7 @@ func TestSkipping(t *testing.T) {
 		after(15 * time.Second)
 		says("acme; bolt")
 
-		if err := set.Override("bolt/mtn vend", vendors.Override{State: vendors.ForcedOpen, Reason: "their call", Until: time.Now().Add(time.Minute)}); err != nil {
+		if _, err := set.Override("bolt/mtn/vend", vendors.Override{State: vendors.ForcedOpen, Reason: "their call", Until: time.Now().Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		says("acme; bolt (breaker forced open: their call)")
@@ -218,7 +219,7 @@ func TestOverride(t *testing.T) {
 			vend(vendors.Ambiguous)
 		}
 		vend(vendors.Unavailable)
-		if err := set.Override("acme/mtn vend", minute(vendors.ForcedClosed)); err != nil {
+		if _, err := set.Override("acme/mtn/vend", minute(vendors.ForcedClosed)); err != nil {
 			t.Fatal(err)
 		}
 		vend(vendors.Ambiguous)
@@ -234,11 +235,11 @@ func TestOverride(t *testing.T) {
 		if b := next.Route("mtn")[0].Breaker().Vend; b.Forced == nil {
 			t.Errorf("%+v", b)
 		}
-		if err := next.Override("acme/mtn vend", vendors.Override{}); err != nil {
+		if _, err := next.Override("acme/mtn/vend", vendors.Override{}); err != nil {
 			t.Fatal(err)
 		}
 		vend(vendors.Unavailable) // the two sets share the operator's will
-		if err := set.Override("acme/mtn query", minute(vendors.ForcedOpen)); err != nil {
+		if _, err := set.Override("acme/mtn/query", minute(vendors.ForcedOpen)); err != nil {
 			t.Fatal(err)
 		}
 		before := calls.Load()
@@ -246,17 +247,105 @@ func TestOverride(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		for name, o := range map[string]vendors.Override{
-			"acme/glo vend":  minute(vendors.ForcedOpen),
-			"acme/mtn vend":  {State: vendors.ForcedOpen, Until: time.Now().Add(time.Minute)},
-			"acme/mtn query": {State: vendors.ForcedOpen, Reason: "x", Until: time.Now()},
+			"acme/glo/vend":  minute(vendors.ForcedOpen),
+			"acme/mtn/vend":  {State: vendors.ForcedOpen, Until: time.Now().Add(time.Minute)},
+			"acme/mtn/query": {State: vendors.ForcedOpen, Reason: "x", Until: time.Now()},
+			"acme/mtn/ven":   minute(vendors.ForcedOpen), // no beginning of a name but a whole part of it
+			"":               minute(vendors.ForcedOpen),
 		} {
-			if err := set.Override(name, o); err == nil {
+			if _, err := set.Override(name, o); err == nil {
 				t.Errorf("%s %+v", name, o)
 			}
 		}
 		set.CloseIdleConnections()
 		next.CloseIdleConnections()
 		p.done.Wait()
+	})
+}
+
+// lines is a log that timers write, too.
+type lines struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(b)
+	return len(b), nil
+}
+
+// take gives what was logged since it was last taken.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text
+	l.text = ""
+	return text
+}
+
+// A whole vendor or endpoint can be forced, and its end is told when it comes, whether or not
+// anybody looks.
+func TestOverrideOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		opt := vendors.Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: noTime}))}
+		set, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", acme+lookups), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forced := func(s *vendors.Set) (names string) {
+			for _, b := range s.Breakers() {
+				if b.Forced != nil {
+					names += b.Name + " " + b.State + "\n"
+				}
+			}
+			return names
+		}
+		for _, test := range []struct{ which, want string }{
+			{"acme/mtn/query", "acme/mtn/query open\n"},
+			{"acme/mtn", "acme/mtn/query open\nacme/mtn/vend open\n"},
+			{"acme/balance", "acme/balance open\n"},
+			{"acme", "acme/balance open\nacme/mtn/query open\nacme/mtn/vend open\nacme/products open\n"},
+		} {
+			o := vendors.Override{State: vendors.ForcedOpen, Reason: "they move house", By: "amina", Until: time.Now().Add(time.Hour)}
+			got, err := set.Override(test.which, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if forced(set) != test.want || len(got) != strings.Count(test.want, "\n") {
+				t.Errorf("%s: forced\n%s, answered %+v", test.which, forced(set), got)
+			}
+			if _, err := set.Override(test.which, vendors.Override{}); err != nil || forced(set) != "" {
+				t.Errorf("%s: %v, still forced\n%s", test.which, err, forced(set))
+			}
+		}
+		until := func(d time.Duration) {
+			t.Helper()
+			o := vendors.Override{State: vendors.ForcedClosed, Reason: "they are back", By: "amina", Until: time.Now().Add(d)}
+			if _, err := set.Override("acme/mtn/vend", o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(time.Minute)
+		until(time.Hour) // the first end is no end any more
+		log.take()
+		opt.Previous = set
+		next, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", acme), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after(time.Hour - time.Nanosecond)
+		if logged := log.take(); forced(next) == "" || logged != "" {
+			t.Errorf("%q, log\n%s", forced(next), logged)
+		}
+		after(time.Nanosecond)
+		synctest.Wait()
+		want := `level=WARN msg="breaker decides again, its time is over" breaker=acme/mtn/vend forced=closed by=amina reason="they are back"` + "\n"
+		if logged := log.take(); logged != want || forced(next) != "" {
+			t.Errorf("%q, log\n%s", forced(next), logged)
+		}
 	})
 }
 
@@ -403,7 +492,7 @@ const lookups = `
 balance:
   method: GET
   path: /balance
-  life: 1m
+  life: 3m
   low: N500
   rules: [{status: 200, json: {state: OK}, then: known}]
   fields: {balance: {path: left, unit: naira, currency: NGN}}
@@ -472,13 +561,23 @@ func TestLookups(t *testing.T) {
 		if kobo, err := set.Balance(t.Context(), "acme"); err != nil || kobo != 1000_00 {
 			t.Error("the answer was not kept", kobo, err)
 		}
-		after(time.Minute)
+		after(3 * time.Minute)
 		if kobo, err := set.Balance(t.Context(), "acme"); err != nil || kobo != 20_50 {
 			t.Error(kobo, err)
 		}
 		float(20_50, true)
+		ask.Amount = 100_00
+		for _, test := range []struct {
+			after time.Duration // since it was told
+			want  string
+		}{{6 * time.Minute, "acme (float is N20.50)"}, {time.Nanosecond, "acme"}} { // nobody asked: it may have been filled
+			after(test.after)
+			if got := explained(set.Explain(ask)); got != test.want {
+				t.Error(got)
+			}
+		}
 		left = "20.50"
-		after(time.Minute)
+		after(3 * time.Minute)
 		if kobo, err := set.Balance(t.Context(), "acme"); err == nil {
 			t.Error(kobo)
 		}

@@ -24,7 +24,12 @@ type lookup struct {
 	price quantity
 }
 
-const defaultLife = 5 * time.Minute
+const (
+	defaultLife = 5 * time.Minute
+	// A balance is asked for as often as its answers age.
+	minBalanceLife = 10 * time.Second
+	maxLife        = 7 * 24 * time.Hour
+)
 
 // cache keeps the answers to one look-up. It is safe for concurrent use.
 type cache struct {
@@ -42,7 +47,7 @@ type cached struct {
 }
 
 // newCache takes over the answers of the set before if the vendor has not changed.
-func newCache(v *vendor, name string, plan *lookup, old func(*vendor) *cache, opt Options) *cache {
+func newCache(v *vendor, op Operation, plan *lookup, old func(*vendor) *cache, opt Options) *cache {
 	if plan == nil {
 		return nil
 	}
@@ -51,7 +56,7 @@ func newCache(v *vendor, name string, plan *lookup, old func(*vendor) *cache, op
 			return old(before)
 		}
 	}
-	return &cache{plan: plan, gate: newGate(v.name+" "+name, v.plan, opt), answers: map[string]cached{}}
+	return &cache{plan: plan, gate: newGate(v.name, "", op, v.plan, opt), answers: map[string]cached{}}
 }
 
 // get gives an answer that is young enough, or asks for one. Who asks while another is asking
@@ -113,7 +118,7 @@ func (c *cache) read(v *vendor, a answer, vals *values, read func(*answer) (any,
 var ErrNoLookup = errors.New("vendors: the vendor cannot be asked for that")
 
 // Balance asks a vendor for our float there, in kobo. An answer is kept for as long as the vendor's
-// file says; many callers make one call.
+// file says; many callers make one call. Whoever wants floats to be known calls it every Float.Every.
 func (s *Set) Balance(ctx context.Context, vendor string) (int64, error) {
 	v := s.vendors[vendor]
 	if v == nil || v.balance == nil {
@@ -144,11 +149,22 @@ func (s *Set) Floats() []Float {
 }
 
 func (v *vendor) float() Float {
-	var low int64
+	f := v.memory.state()
+	f.Vendor = v.name
 	if v.plan.balance != nil {
-		low = v.plan.balance.low
+		f.Low, f.Every = v.plan.balance.low, v.plan.balance.life
 	}
-	return v.memory.state(v.name, low)
+	return f
+}
+
+// pays reports whether our float is thought to be enough for a sale. A float that is asked for is
+// believed until it should have been told twice again.
+func (v *vendor) pays(amount int64) bool {
+	believed := emptyTime
+	if v.plan.balance != nil {
+		believed = max(believed, 2*v.plan.balance.life)
+	}
+	return v.memory.pays(amount, believed)
 }
 
 // Product is one thing that a vendor sells for a network.
@@ -197,8 +213,12 @@ func readLookup(v value, kind operationKind) *lookup {
 		return l
 	}
 	o.value = v
+	shortest := time.Duration(0)
+	if slices.Contains(kind.fields, "balance") {
+		shortest = minBalanceLife
+	}
 	if f, ok := o.has("life"); ok {
-		l.life, _ = v.at("life", f.node).duration(0, 7*24*time.Hour)
+		l.life, _ = v.at("life", f.node).duration(shortest, maxLife)
 	}
 	if f, ok := o.has("low"); ok {
 		l.low, _ = v.at("low", f.node).money()

@@ -28,7 +28,7 @@ type memory struct {
 
 const (
 	maxSilence  = time.Minute     // that a vendor can ask for
-	emptyTime   = 5 * time.Minute // that an exhausted float is believed without being told again
+	emptyTime   = 5 * time.Minute // that a float is believed to be exhausted, or what it was, when nobody asks
 	sweepPeriod = time.Minute
 )
 
@@ -161,29 +161,32 @@ func (m *memory) setFloat(kobo int64, now time.Time) {
 // Float is what is known of our account at a vendor.
 type Float struct {
 	Vendor    string
-	Kobo      int64     // as last told, less the deliveries since
-	Known     time.Time // when it was last told; zero = never, and then Kobo means nothing
-	Low       int64     // kobo below which operators are to be warned; 0 = never
-	Exhausted bool      // a sale was declined for want of float, not long ago
+	Kobo      int64         // as last told, less the deliveries since
+	Known     time.Time     // when it was last told; zero = never, and then Kobo means nothing
+	Low       int64         // kobo below which operators are to be warned; 0 = never
+	Exhausted bool          // a sale was declined for want of float, not long ago
+	Every     time.Duration // how often Set.Balance is to be called; 0 = the vendor cannot be asked
 }
 
 // IsLow reports whether operators are to be warned.
 func (f Float) IsLow() bool { return f.Exhausted || !f.Known.IsZero() && f.Kobo < f.Low }
 
-func (m *memory) state(vendor string, low int64) Float {
+// state gives the float as it is known, for a vendor to fill in.
+func (m *memory) state() Float {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Float{Vendor: vendor, Kobo: m.float, Known: m.floatAt, Low: low, Exhausted: m.empty()}
+	return Float{Kobo: m.float, Known: m.floatAt, Exhausted: m.empty()}
 }
 
 func (m *memory) empty() bool { return !m.emptyAt.IsZero() && time.Since(m.emptyAt) < emptyTime }
 
-// pays reports whether the float is thought to be enough for a sale.
-func (m *memory) pays(amount int64) bool {
+// pays reports whether the float is thought to be enough for a sale. What the vendor has told is
+// believed for so long.
+func (m *memory) pays(amount int64, believed time.Duration) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.empty() && amount >= m.emptyFor {
 		return false
 	}
-	return m.floatAt.IsZero() || time.Since(m.floatAt) > emptyTime || m.float >= amount-amount/5
+	return m.floatAt.IsZero() || time.Since(m.floatAt) > believed || m.float >= amount-amount/5
 }

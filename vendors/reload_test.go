@@ -35,7 +35,7 @@ func TestReloadKeepsState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next.gate("vtpass/mtn vend") == old.gate("vtpass/mtn vend") || next.gate("ding/mtn vend") != old.gate("ding/mtn vend") {
+	if next.gate("vtpass/mtn/vend") == old.gate("vtpass/mtn/vend") || next.gate("ding/mtn/vend") != old.gate("ding/mtn/vend") {
 		t.Error("a change of one vendor is not its own")
 	}
 }

@@ -140,7 +140,7 @@ func (h hop) skip(a Ask) string {
 		}
 		return "breaker open"
 	}
-	if !e.vendor.memory.pays(a.Amount) {
+	if !e.vendor.pays(a.Amount) {
 		if f := e.vendor.float(); !f.Exhausted {
 			return "float is N" + decimal(f.Kobo)
 		}

@@ -38,6 +38,14 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 // after waits in the bubble's time.
 func after(d time.Duration) { <-time.After(d) }
 
+// noTime is a slog.HandlerOptions.ReplaceAttr.
+func noTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
 func mute(c net.Conn, _ *bufio.Reader) { _, _ = io.Copy(io.Discard, c) }
 
 func TestTimeouts(t *testing.T) {
@@ -198,12 +206,7 @@ func newTale(t *testing.T) *tale {
 	}
 	s.opt = vendors.Options{
 		Dial: s.pipes.dial,
-		Log: slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}})),
+		Log:  slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
 	}
 	s.load(acmeTwo)
 	t.Cleanup(func() {
@@ -278,9 +281,9 @@ func TestBreaker(t *testing.T) {
 		s.state("half-open", "closed")
 		s.vend(1, vendors.Delivered)
 		s.state("closed", "closed")
-		want := `level=WARN msg=breaker endpoint="acme/mtn vend" from=closed to=open
-level=WARN msg=breaker endpoint="acme/mtn vend" from=open to=half-open
-level=WARN msg=breaker endpoint="acme/mtn vend" from=half-open to=closed
+		want := `level=WARN msg=breaker breaker=acme/mtn/vend from=closed to=open
+level=WARN msg=breaker breaker=acme/mtn/vend from=open to=half-open
+level=WARN msg=breaker breaker=acme/mtn/vend from=half-open to=closed
 `
 		if s.log.String() != want {
 			s.t.Errorf("log\n%s", s.log.String())

@@ -152,7 +152,7 @@ func newTokens(v *vendor, opt Options) *tokens {
 			return old.tokens
 		}
 	}
-	return &tokens{plan: a, keys: v.keys, gate: newGate(v.name+" token", v.plan, opt)}
+	return &tokens{plan: a, keys: v.keys, gate: newGate(v.name, "", OpToken, v.plan, opt)}
 }
 
 func sameKeys(a, b []*keys) bool {
