@@ -55,7 +55,7 @@ func (e *Endpoint) NotFoundFinal() (grace time.Duration, times int, ok bool) {
 	return n.grace, n.times, n.final
 }
 
-// Breaker polls the state of the endpoint's breakers, for metrics.
+// Breaker polls the state of the endpoint's breakers.
 func (e *Endpoint) Breaker() BreakerStatus {
 	return BreakerStatus{Vend: e.vend.status(), Query: e.query.status()}
 }

@@ -331,7 +331,7 @@ func (s *Set) Endpoint(vendor, network string) (*Endpoint, bool) {
 	return e, ok
 }
 
-// Endpoints gives every endpoint, sorted by name: what there is to poll for metrics.
+// Endpoints gives every endpoint, in a route or not, sorted by name.
 func (s *Set) Endpoints() []*Endpoint {
 	var all []*Endpoint
 	for _, v := range s.vendors {

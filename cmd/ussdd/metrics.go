@@ -152,9 +152,16 @@ var (
 	vends            = desc("vends_total", "Attempts at a vendor, by outcome: delivered, declined, pending, not_sent, unavailable.", "outcome")
 	queries          = desc("vend_queries_total", "Queries of a vendor, by finding.", "finding")
 
-	breakerState    = desc("breaker_state", "1 for the state that the breaker is in: closed, half-open, open.", "vendor", "network", "operation", "state")
-	breakerFailures = desc("breaker_failures", "Failures in the breaker's window.", "vendor", "network", "operation")
-	vendorInFlight  = desc("vendor_in_flight", "Calls in flight.", "vendor", "network", "operation")
+	breakerState  = desc("breaker_state", "1 for the state that the breaker is in, as calls meet it: closed, half-open, open. A breaker of a whole vendor has no network.", "vendor", "network", "operation", "state")
+	breakerCalls  = desc("breaker_calls", "Calls within the breaker's window, by what they told it: success, failure (the vendor's fault), excluded (which say nothing about the vendor).", "vendor", "network", "operation", "result")
+	breakerForced = desc("breaker_forced_seconds", "For how long an operator still forces the breaker open or closed; missing when nobody does.", "vendor", "network", "operation", "state")
+	callsInFlight = desc("vendor_in_flight", "Calls in flight.", "vendor", "network", "operation")
+
+	floatLeft      = desc("vendor_float_kobo", "Our money at the vendor, as it was last told, less the deliveries since; missing until it is told.", "vendor")
+	floatAge       = desc("vendor_float_age_seconds", "How long ago the vendor told our float; missing until it does.", "vendor")
+	floatEvery     = desc("vendor_float_every_seconds", "How often the vendor is asked for our float; missing if it cannot be asked.", "vendor")
+	floatThreshold = desc("vendor_float_threshold_kobo", "Below this the float is low; missing if the vendor's file does not say.", "vendor")
+	floatLow       = desc("vendor_float_low", "1 if the float is low, or a sale was declined for want of it not long ago.", "vendor")
 )
 
 // Describe sends nothing: the collector is unchecked, because its labels come
@@ -176,10 +183,12 @@ func (p parts) Collect(out chan<- prometheus.Metric) {
 		gauge(tracesWatched, float64(s.Traces()))
 	}
 	p.purchases(counter, gauge)
-	for _, e := range p.d.data.Load().vendors.Endpoints() {
-		st := e.Breaker()
-		breaker(st.Vend, gauge, e.Vendor(), e.Network(), "vend")
-		breaker(st.Query, gauge, e.Vendor(), e.Network(), "query")
+	set, now := p.d.data.Load().vendors, time.Now()
+	for _, b := range set.Breakers() {
+		breaker(b, now, gauge)
+	}
+	for _, f := range set.Floats() {
+		float(f, now, gauge)
 	}
 }
 
@@ -306,12 +315,33 @@ func (p parts) purchases(counter, gauge sample) {
 	gauge(leaseLeft, s.Lease.Seconds())
 }
 
-func breaker(b vendors.Breaker, gauge sample, vendor, network, operation string) {
+func breaker(b vendors.NamedBreaker, now time.Time, gauge sample) {
+	of := []string{b.Vendor, b.Network, string(b.Operation)}
+	with := func(label string) []string { return append(of[:3:3], label) }
 	for _, state := range []string{"closed", "half-open", "open"} {
-		gauge(breakerState, truth(b.State == state), vendor, network, operation, state)
+		gauge(breakerState, truth(b.State == state), with(state)...)
 	}
-	gauge(breakerFailures, float64(b.Failures), vendor, network, operation)
-	gauge(vendorInFlight, float64(b.InFlight), vendor, network, operation)
+	gauge(breakerCalls, float64(b.Successes), with("success")...)
+	gauge(breakerCalls, float64(b.Failures), with("failure")...)
+	gauge(breakerCalls, float64(b.Excluded), with("excluded")...)
+	if b.Forced != nil {
+		gauge(breakerForced, b.Forced.Until.Sub(now).Seconds(), with(b.Forced.State.String())...)
+	}
+	gauge(callsInFlight, float64(b.InFlight), of...)
+}
+
+func float(f vendors.Float, now time.Time, gauge sample) {
+	if !f.Known.IsZero() {
+		gauge(floatLeft, float64(f.Kobo), f.Vendor)
+		gauge(floatAge, now.Sub(f.Known).Seconds(), f.Vendor)
+	}
+	if f.Every > 0 {
+		gauge(floatEvery, f.Every.Seconds(), f.Vendor)
+	}
+	if f.Low > 0 {
+		gauge(floatThreshold, float64(f.Low), f.Vendor)
+	}
+	gauge(floatLow, truth(f.IsLow()), f.Vendor)
 }
 
 func truth(b bool) float64 {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"ussdd/smpp"
+	"ussdd/vendors"
 )
 
 // oneLink collects the metrics of one link.
@@ -88,8 +89,26 @@ link_submit_withdrawn_total{smsc="mtn"} 5
 link_trace_lost_total{smsc="mtn"} 9
 link_window_used{smsc="mtn"} 3
 `
+	registry := gathered(t, l, want)
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`# HELP ussdd_link_state 1 for the state that the link is in.
+# TYPE ussdd_link_state gauge
+ussdd_link_state{smsc="mtn",state="binding"} 0
+ussdd_link_state{smsc="mtn",state="bound"} 1
+ussdd_link_state{smsc="mtn",state="closed"} 0
+ussdd_link_state{smsc="mtn",state="connecting"} 0
+ussdd_link_state{smsc="mtn",state="unbinding"} 0
+ussdd_link_state{smsc="mtn",state="waiting"} 0
+`), "ussdd_link_state"); err != nil {
+		t.Error(err)
+	}
+}
+
+// gathered holds what a collector gives against a list, whose names lack their beginning. What has
+// one value for each state is not in it.
+func gathered(t *testing.T, c prometheus.Collector, want string) *prometheus.Registry {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(l)
+	registry.MustRegister(c)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +116,7 @@ link_window_used{smsc="mtn"} 3
 	got := "\n"
 	for _, f := range families {
 		name, ours := strings.CutPrefix(f.GetName(), "ussdd_")
-		if !ours || strings.HasSuffix(name, "_state") { // one for each state
+		if !ours || strings.HasSuffix(name, "_state") {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -115,15 +134,68 @@ link_window_used{smsc="mtn"} 3
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %+v", err, problems)
 	}
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(`# HELP ussdd_link_state 1 for the state that the link is in.
-# TYPE ussdd_link_state gauge
-ussdd_link_state{smsc="mtn",state="binding"} 0
-ussdd_link_state{smsc="mtn",state="bound"} 1
-ussdd_link_state{smsc="mtn",state="closed"} 0
-ussdd_link_state{smsc="mtn",state="connecting"} 0
-ussdd_link_state{smsc="mtn",state="unbinding"} 0
-ussdd_link_state{smsc="mtn",state="waiting"} 0
-`), "ussdd_link_state"); err != nil {
+	return registry
+}
+
+// vendorState collects the metrics of breakers and floats.
+type vendorState struct {
+	breakers []vendors.NamedBreaker
+	floats   []vendors.Float
+	now      time.Time
+}
+
+func (vendorState) Describe(chan<- *prometheus.Desc) {}
+
+func (s vendorState) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, b := range s.breakers {
+		breaker(b, s.now, gauge)
+	}
+	for _, f := range s.floats {
+		float(f, s.now, gauge)
+	}
+}
+
+func TestVendorMetrics(t *testing.T) {
+	now := time.Date(2026, 11, 20, 9, 30, 0, 0, time.UTC)
+	s := vendorState{now: now, breakers: []vendors.NamedBreaker{
+		{Vendor: "acme", Network: "mtn", Operation: vendors.OpVend, Breaker: vendors.Breaker{State: "half-open", InFlight: 1, Successes: 2, Failures: 3, Excluded: 4}},
+		{Vendor: "acme", Operation: vendors.OpToken, Breaker: vendors.Breaker{State: "open",
+			Forced: &vendors.Override{State: vendors.ForcedOpen, Until: now.Add(time.Hour)}}},
+	}, floats: []vendors.Float{
+		{Vendor: "acme", Kobo: 99_00, Known: now.Add(-time.Minute), Low: 100_00, Every: 5 * time.Minute},
+		{Vendor: "bolt", Exhausted: true},
+		{Vendor: "core"},
+	}}
+	registry := gathered(t, s, `
+breaker_calls{network="",operation="token",result="excluded",vendor="acme"} 0
+breaker_calls{network="",operation="token",result="failure",vendor="acme"} 0
+breaker_calls{network="",operation="token",result="success",vendor="acme"} 0
+breaker_calls{network="mtn",operation="vend",result="excluded",vendor="acme"} 4
+breaker_calls{network="mtn",operation="vend",result="failure",vendor="acme"} 3
+breaker_calls{network="mtn",operation="vend",result="success",vendor="acme"} 2
+breaker_forced_seconds{network="",operation="token",state="open",vendor="acme"} 3600
+vendor_float_age_seconds{vendor="acme"} 60
+vendor_float_every_seconds{vendor="acme"} 300
+vendor_float_kobo{vendor="acme"} 9900
+vendor_float_low{vendor="acme"} 1
+vendor_float_low{vendor="bolt"} 1
+vendor_float_low{vendor="core"} 0
+vendor_float_threshold_kobo{vendor="acme"} 10000
+vendor_in_flight{network="",operation="token",vendor="acme"} 0
+vendor_in_flight{network="mtn",operation="vend",vendor="acme"} 1
+`)
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`# HELP ussdd_breaker_state 1 for the state that the breaker is in, as calls meet it: closed, half-open, open. A breaker of a whole vendor has no network.
+# TYPE ussdd_breaker_state gauge
+ussdd_breaker_state{network="",operation="token",state="closed",vendor="acme"} 0
+ussdd_breaker_state{network="",operation="token",state="half-open",vendor="acme"} 0
+ussdd_breaker_state{network="",operation="token",state="open",vendor="acme"} 1
+ussdd_breaker_state{network="mtn",operation="vend",state="closed",vendor="acme"} 0
+ussdd_breaker_state{network="mtn",operation="vend",state="half-open",vendor="acme"} 1
+ussdd_breaker_state{network="mtn",operation="vend",state="open",vendor="acme"} 0
+`), "ussdd_breaker_state"); err != nil {
 		t.Error(err)
 	}
 }

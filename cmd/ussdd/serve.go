@@ -68,7 +68,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	linksCtx, stopLinks := context.WithCancel(context.WithoutCancel(stop))
 	defer stopLinks()
 	var parts, links sync.WaitGroup
-	failed := make(chan error, 3+len(d.links))
+	failed := make(chan error, 4+len(d.links))
 	launch := func(wg *sync.WaitGroup, ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -90,6 +90,9 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	launch(&parts, partsCtx, "sessions", d.engine.Run)
 	launch(&parts, partsCtx, "purchases", d.desk.Run)
 	launch(&parts, partsCtx, "ledger check", d.books.Run)
+	floatsCtx, stopFloats := context.WithCancel(partsCtx)
+	defer stopFloats()
+	launch(&parts, floatsCtx, "floats", newFloatKeeper(func() floatSource { return d.data.Load().vendors }, log).Run)
 	for _, l := range d.links {
 		launch(&links, linksCtx, "link "+l.Status().Name, l.Run)
 	}
@@ -111,6 +114,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	// A quarter of the time is for the last two.
 	log.Info("ussdd drains", "live_sessions", d.engine.Stats().Live)
 	d.draining.Store(true)
+	stopFloats()
 	d.notify(sd.SdNotifyStopping)
 	end, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
 	defer cancel()
