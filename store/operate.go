@@ -17,7 +17,7 @@ type Operation struct {
 	Reason   string // why; for an approval what the approver has to say, or ""
 	Approve  bool   // carry out what another operator asked for
 
-	Action, Subject string // set by the method
+	Action, Subject string // set by the method, but for Acted
 }
 
 // Audit is a line of the operators' log. Lines are never changed.
@@ -167,6 +167,19 @@ func (db *DB) record(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool,
 		}
 		return db.audit(ctx, tx, op, "")
 	})
+}
+
+// Acted writes to the audit log what an operator did outside of the store: op.Action to op.Subject.
+// Errors: ErrInvalid without a name or a reason.
+func (db *DB) Acted(ctx context.Context, op Operation, detail string) error {
+	err := op.valid()
+	if err == nil {
+		err = db.tx(ctx, func(tx *sqlx.Tx) error { return db.audit(ctx, tx, op, detail) })
+	}
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", op.Action, err)
+	}
+	return nil
 }
 
 func (op Operation) valid() error {

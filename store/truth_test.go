@@ -83,6 +83,15 @@ func reviewResolved(f *fixture) {
 	if err != nil || len(log) != 2 || log[0].Action != "purchase resolve failed" || log[1].Subject != p.Ref || log[1].Reason != "ticket 7" {
 		f.Errorf("audit %+v, %v", log, err)
 	}
+	acted := store.Operation{Operator: "ngozi", Reason: "their call", Action: "breaker open", Subject: "breaker quickvend"}
+	if err := f.db.Acted(f.ctx, acted, "until noon"); err != nil {
+		f.Error(err)
+	}
+	f.wantErr("no reason", f.db.Acted(f.ctx, store.Operation{Operator: "ngozi", Action: "breaker open"}, ""), store.ErrInvalid)
+	log, err = f.db.ListAudit(f.ctx, "breaker quickvend", 0)
+	if err != nil || len(log) != 1 || log[0].Operator != "ngozi" || log[0].Action != "breaker open" || log[0].Reason != "their call" || log[0].Detail != "until noon" {
+		f.Errorf("audit %+v, %v", log, err)
+	}
 }
 
 // refundedInDoubt: what the vendor may have taken is in dispute until its word

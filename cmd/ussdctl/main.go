@@ -1,7 +1,7 @@
 // Command ussdctl is the operators' command line: schema, wallets, purchases,
 // the ledger and sessions, which it works on in the database itself, whether the
-// daemon runs or not; links and pushes, which it asks the daemon for; and decode,
-// which needs neither.
+// daemon runs or not; links, pushes, breakers and routes, which it asks the daemon
+// for; and vendors' files and decode, which need neither.
 package main
 
 import (
@@ -100,7 +100,7 @@ var commands = slices.Concat([]command{
 			f.StringVar(&c.service, "service", "", "`CODE` of the service, such as *999#, which the subscriber sees as the sender; required")
 			f.StringVar(&c.text, "text", "", "tell this `TEXT` and open no menu")
 		}},
-}, moneyCommands, vendorCommands)
+}, moneyCommands, vendorCommands, breakerCommands)
 
 // controlFlags are those of the commands that ask the daemon.
 func controlFlags(c *call, f *flag.FlagSet) {
@@ -279,7 +279,7 @@ func databaseName() string {
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, `ussdctl works on ussdd's database: USSDD_DATABASE, or -database sqlite:PATH or mysql:DSN.
-For links and pushes it asks the running ussdd, through its socket: USSDD_CONTROL, or -control PATH.
+For links, pushes, breakers and routes it asks the running ussdd, through its socket: USSDD_CONTROL, or -control PATH.
 
 `)
 	rows := [][]string{}

@@ -66,6 +66,7 @@ func TestTranscripts(t *testing.T) {
 func play(t *testing.T, name, transcript string) string {
 	t.Helper()
 	t.Setenv("USSDD_DATABASE", name)
+	t.Setenv("USSDD_CONTROL", "-")
 	engine, dsn, _ := strings.Cut(name, ":")
 	var out bytes.Buffer
 	for line := range strings.Lines(transcript) {

@@ -1,22 +1,23 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
+	"ussdd/cmd/ussdd/control"
 	"ussdd/menus"
 	"ussdd/vendors"
 )
 
-// hopRow is one vendor of a route in JSON.
-type hopRow struct {
-	Vendor  string `json:"vendor"`
-	Try     int    `json:"try"` // from 1; 0 = not tried
-	Skipped string `json:"skipped,omitempty"`
+// explained is a route in JSON.
+type explained struct {
+	Live bool          `json:"live"` // whether the running daemon was asked; if not, breakers and floats are not known
+	Why  string        `json:"why,omitempty"`
+	Hops []control.Hop `json:"hops"`
 }
 
-// routeExplain tells what the files say. What the daemon has learned, of breakers and floats, it
-// cannot know.
 func routeExplain(c *call) error {
 	amount, ok := menus.ParseMoney(c.vendor.amount)
 	if !ok || amount <= 0 || c.vendor.network == "" {
@@ -26,42 +27,95 @@ func routeExplain(c *call) error {
 	if err != nil {
 		return err
 	}
-	set, err := c.load(anySecret)
+	ask := vendors.Ask{Network: c.vendor.network, Product: c.vendor.product, Amount: amount, At: at, Key: c.vendor.reference}
+	e, err := c.explain(ask)
+	if p := (*control.Problem)(nil); errors.As(err, &p) {
+		return misused("%v", err)
+	}
 	if err != nil {
 		return err
 	}
-	var network vendors.Network
-	for _, n := range set.Networks() {
-		if n.ID == c.vendor.network {
-			network = n
-		}
-	}
-	switch {
-	case network.ID == "":
-		return misused("no network %q", c.vendor.network)
-	case amount < network.Min || amount > network.Max:
-		return misused("%s sells from %s to %s", network.Name, menus.Naira(network.Min), menus.Naira(network.Max))
-	}
-	hops := set.Explain(vendors.Ask{Network: network.ID, Product: c.vendor.product, Amount: amount, At: at, Key: c.vendor.reference})
-	list, rows := []hopRow{}, [][]string{}
-	try := 0
-	for _, h := range hops {
-		row := hopRow{Vendor: h.Endpoint.Vendor(), Skipped: h.Skipped}
-		cells := []string{"-", row.Vendor, h.Skipped}
-		if h.Skipped == "" {
-			try++
-			row.Try, cells[0] = try, strconv.Itoa(try)
-			cells[2] = "tried if those before have definitely not delivered"
-			if try == 1 {
-				cells[2] = "tried first"
-			}
-		}
-		list, rows = append(list, row), append(rows, cells)
-	}
 	if c.json {
-		return c.print(list)
+		return c.print(e)
+	}
+	if e.Live {
+		fmt.Fprintln(c.out, "The running ussdd would try, as its breakers and floats are now:")
+		return table(c.out, []string{"TRY", "VENDOR", "BREAKER", "FLOAT", "WHY"}, hopRows(e.Hops, time.Now()))
+	}
+	fmt.Fprintf(c.out, "By the files alone; breakers and floats are not known (%s):\n", e.Why)
+	rows := hopRows(e.Hops, time.Now())
+	for i, row := range rows {
+		rows[i] = append(row[:2:2], row[4])
 	}
 	return table(c.out, []string{"TRY", "VENDOR", "WHY"}, rows)
+}
+
+// explain asks the daemon, or the files if they are named or there is no daemon to ask.
+func (c *call) explain(ask vendors.Ask) (explained, error) {
+	why := "as asked for"
+	if c.vendor.dir == "" && !c.vendor.presets {
+		hops, err := c.liveRoute(ask)
+		if p := (*control.Problem)(nil); err == nil || errors.As(err, &p) || c.ctx.Err() != nil {
+			return explained{Live: true, Hops: hops}, err
+		}
+		why = err.Error()
+	}
+	set, err := c.load(anySecret)
+	if err != nil {
+		return explained{}, err
+	}
+	hops, err := control.Explain(set, ask)
+	return explained{Why: why, Hops: hops}, err
+}
+
+func (c *call) liveRoute(ask vendors.Ask) ([]control.Hop, error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return client.Route(c.ctx, ask)
+}
+
+// hopRows are the cells of a route: the try, the vendor, its breaker, its float, and why.
+func hopRows(hops []control.Hop, now time.Time) [][]string {
+	var rows [][]string
+	for _, h := range hops {
+		row := []string{"-", h.Vendor, "", "", h.Skipped}
+		switch h.Try {
+		case 0:
+		case 1:
+			row[0], row[4] = "1", "tried first"
+		default:
+			row[0], row[4] = strconv.Itoa(h.Try), "tried if those before have definitely not delivered"
+		}
+		if b := h.Breaker; b != nil {
+			row[2] = b.State
+			if b.Forced != nil {
+				row[2] += ", forced " + forcedText(b.Forced, now)
+			}
+		}
+		if f := h.Float; f != nil {
+			row[3] = floatText(*f, now)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// floatText says what is left of a float, and when that was told.
+func floatText(f control.Float, now time.Time) string {
+	text := "not told"
+	if !f.Known.IsZero() {
+		text = menus.Naira(f.Kobo) + ", told " + age(f.Known, now) + " ago"
+	}
+	switch {
+	case f.Exhausted:
+		text += ", exhausted"
+	case f.Low:
+		text += ", low"
+	}
+	return text
 }
 
 // lagosTime reads a time of today's day in Lagos, or a whole time.

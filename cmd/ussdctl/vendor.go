@@ -47,8 +47,10 @@ var vendorCommands = []command{
 			f.StringVar(&c.vendor.reference, "reference", "", "our `reference` as it is sent; made as for a new sale, if unset")
 			f.StringVar(&c.vendor.vendorRef, "vendor-ref", "", "the vendor's own `reference`, for a query")
 		}},
-	{name: "route explain", args: "-network ID -amount NAIRA", does: "which vendors would be tried for a sale, in which order, and why not the others", run: routeExplain, offline: true,
+	{name: "route explain", args: "-network ID -amount NAIRA", does: "which vendors the running ussdd would try for a sale, in which order, and why not the others; by the files alone\n" +
+		"with -dir or -presets, or when no ussdd answers", run: routeExplain, offline: true,
 		flags: func(c *call, f *flag.FlagSet) {
+			controlFlags(c, f)
 			fromFlags(c, f)
 			f.StringVar(&c.vendor.network, "network", "", "`ID` of the network; required")
 			f.StringVar(&c.vendor.amount, "amount", "", "`NAIRA`; required")

@@ -23,7 +23,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"vendors/purchase":  {"vendors"},
 		"smpp/smpptest":     {"smpp"},
 		"cmd/ussdd":         {"cmd/ussdd/control", "smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
-		"cmd/ussdd/control": {"smpp"},
+		"cmd/ussdd/control": {"smpp", "menus", "vendors"}, // menus for the spelling of amounts
 		// menus for the spellings of numbers and amounts, smpp to explain PDUs
 		"cmd/ussdctl":   {"cmd/ussdd/control", "store", "menus", "smpp", "vendors"},
 		"cmd/smscsim":   {"smpp/smpptest"},

@@ -355,7 +355,11 @@ func (d *daemon) listenControl() error {
 	for i, l := range d.links {
 		links[i] = controlled{l, d.cfg.smscs[i].profile}
 	}
-	d.control = control.Serve(ln, control.Config{Links: links, Push: d.push, Log: d.log})
+	d.control = control.Serve(ln, control.Config{Links: links, Push: d.push, Log: d.log,
+		Vendors: func() *vendors.Set { return d.data.Load().vendors },
+		Audit: func(ctx context.Context, a control.Act) error {
+			return d.db.Acted(ctx, store.Operation{Operator: a.Operator, Action: a.Action, Subject: a.Subject, Reason: a.Reason}, a.Detail)
+		}})
 	d.log.Info("control listens", "path", d.cfg.Control)
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"ussdd/vendors"
 )
 
 // Client talks to a daemon's control socket. Safe for concurrent use.
@@ -65,6 +67,28 @@ func (c *Client) SetAdmin(ctx context.Context, name, action string) (LinkStatus,
 func (c *Client) Push(ctx context.Context, p PushRequest) (PushResult, error) {
 	var result PushResult
 	return result, c.call(ctx, c.patience+pushTimeout, http.MethodPost, "/push", p, &result)
+}
+
+// Breakers lists the breakers of the vendors in force, sorted by name.
+func (c *Client) Breakers(ctx context.Context) ([]Breaker, error) {
+	var all []Breaker
+	return all, c.call(ctx, c.patience, http.MethodGet, "/breakers", nil, &all)
+}
+
+// Override forces breakers, or lets them decide again, and gives them as they are then.
+func (c *Client) Override(ctx context.Context, o BreakerOrder) ([]Breaker, error) {
+	var forced []Breaker
+	return forced, c.call(ctx, c.patience, http.MethodPost, "/breakers", o, &forced)
+}
+
+// Route says which vendors the daemon would try for a sale.
+func (c *Client) Route(ctx context.Context, a vendors.Ask) ([]Hop, error) {
+	query := url.Values{"network": {a.Network}, "amount": {strconv.FormatInt(a.Amount, 10)}, "product": {a.Product}, "key": {a.Key}}
+	if !a.At.IsZero() {
+		query.Set("at", a.At.Format(time.RFC3339))
+	}
+	var hops []Hop
+	return hops, c.call(ctx, c.patience, http.MethodGet, "/route?"+query.Encode(), nil, &hops)
 }
 
 // Trace calls each for one PDU of a link after another, until each or ctx or the

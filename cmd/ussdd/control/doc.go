@@ -1,5 +1,5 @@
 // Package control is ussdd's control socket: HTTP over a unix socket by which
-// operators look after its links.
+// operators look after its links and its vendors.
 //
 //	GET  /links                 every link with its binds
 //	GET  /links/NAME            one of them
@@ -9,6 +9,12 @@
 //	                            ?msisdn=2348031234567 for one subscriber, ?inputs=true
 //	                            to see what subscribers type
 //	POST /push                  open a menu on a handset, or tell it something
+//	GET  /breakers              every breaker of the vendors in force
+//	POST /breakers              force one, or all of a vendor, open or closed for a time,
+//	                            or let them decide again; kept in the audit log, too
+//	GET  /route                 which vendors would be tried for a sale, with their breakers
+//	                            and floats: ?network=mtn&amount=50000 (kobo), and product,
+//	                            key (the purchase's) and at (a time of RFC 3339)
 //
 // Answers are JSON, errors application/problem+json (RFC 9457). Who may open the
 // socket may do all of it: its file is for the daemon's user and group. What

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ussdd/smpp"
+	"ussdd/vendors"
 )
 
 // Link is what the socket looks after: what *smpp.Link has, and how the link's
@@ -34,7 +35,11 @@ type Config struct {
 	// Push pushes; the error's *Problem, if it has one, is the answer. It must
 	// end with its context.
 	Push func(context.Context, PushRequest) (PushResult, error)
-	Log  *slog.Logger
+	// Vendors gives the vendors in force.
+	Vendors func() *vendors.Set
+	// Audit keeps what an operator did where others will look for it.
+	Audit func(context.Context, Act) error
+	Log   *slog.Logger
 }
 
 // The socket's limits.
@@ -78,6 +83,9 @@ func Serve(ln *net.UnixListener, cfg Config) *Server {
 	}
 	mux.HandleFunc("GET /links/{name}/trace", s.trace)
 	mux.HandleFunc("POST /push", s.push)
+	mux.HandleFunc("GET /breakers", s.breakers)
+	mux.HandleFunc("POST /breakers", s.override)
+	mux.HandleFunc("GET /route", s.route)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, Refuse(http.StatusNotFound, "nothing answers to %s %s", r.Method, r.URL.Path))
 	})
