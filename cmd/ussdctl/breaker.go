@@ -77,15 +77,15 @@ func (c *call) printBreakers(all []control.Breaker) error {
 	}
 	var rows [][]string
 	for _, b := range all {
-		rows = append(rows, []string{b.Name, b.State, strconv.Itoa(b.InFlight), fmt.Sprint(b.Successes), fmt.Sprint(b.Failures), fmt.Sprint(b.Excluded), forcedText(b.Forced, time.Now())})
+		rows = append(rows, []string{b.Name, b.State, strconv.Itoa(b.InFlight), fmt.Sprint(b.Successes), fmt.Sprint(b.Failures), fmt.Sprint(b.Excluded), forcedText(b.Forced)})
 	}
 	return table(c.out, []string{"BREAKER", "STATE", "IN FLIGHT", "GOOD", "FAULTS", "EXCLUDED", "FORCED"}, rows)
 }
 
 // forcedText says of a forced breaker until when, by whom and why it is so.
-func forcedText(f *control.Forced, now time.Time) string {
+func forcedText(f *control.Forced) string {
 	if f == nil {
 		return "-"
 	}
-	return fmt.Sprintf("for %s more, by %s: %s", short(f.Until.Sub(now)), f.By, f.Reason)
+	return fmt.Sprintf("until %s by %s: %s", when(f.Until), f.By, f.Reason)
 }

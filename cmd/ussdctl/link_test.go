@@ -78,6 +78,16 @@ func (l *link) Brief(frame []byte) string {
 // daemonWith serves a control socket, which the environment names.
 func daemonWith(t *testing.T, push func(control.PushRequest) (control.PushResult, error), links ...*link) {
 	t.Helper()
+	cfg := control.Config{Push: func(_ context.Context, p control.PushRequest) (control.PushResult, error) { return push(p) }}
+	for _, l := range links {
+		cfg.Links = append(cfg.Links, l)
+	}
+	daemonOf(t, cfg)
+}
+
+// daemonOf serves a control socket, which the environment names.
+func daemonOf(t *testing.T, cfg control.Config) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "ussdd") // t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -88,11 +98,7 @@ func daemonWith(t *testing.T, push func(control.PushRequest) (control.PushResult
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := control.Config{Log: slog.New(slog.DiscardHandler),
-		Push: func(_ context.Context, p control.PushRequest) (control.PushResult, error) { return push(p) }}
-	for _, l := range links {
-		cfg.Links = append(cfg.Links, l)
-	}
+	cfg.Log = slog.New(slog.DiscardHandler)
 	s := control.Serve(ln, cfg)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {

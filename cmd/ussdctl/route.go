@@ -92,7 +92,7 @@ func hopRows(hops []control.Hop, now time.Time) [][]string {
 		if b := h.Breaker; b != nil {
 			row[2] = b.State
 			if b.Forced != nil {
-				row[2] += ", forced " + forcedText(b.Forced, now)
+				row[2] += ", forced " + forcedText(b.Forced)
 			}
 		}
 		if f := h.Float; f != nil {

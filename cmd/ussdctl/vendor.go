@@ -34,6 +34,11 @@ var vendorCommands = []command{
 			fromFlags(c, f)
 			f.StringVar(&c.vendor.network, "network", "", "`ID` of the network whose query is tried; the vendor's first, if unset")
 		}},
+	{name: "vendor products", args: "NAME", n: 1, does: "ask a vendor what it sells for a network, and by which codes", run: vendorProducts, offline: true,
+		flags: func(c *call, f *flag.FlagSet) {
+			fromFlags(c, f)
+			f.StringVar(&c.vendor.network, "network", "", "`ID` of the network; the vendor's first, if unset")
+		}},
 	{name: "vendor call", args: "-dry-run NAME", n: 1, does: "print the exact request of a call, secrets masked, or what a saved answer to it means", run: vendorCall, offline: true,
 		flags: func(c *call, f *flag.FlagSet) {
 			fromFlags(c, f)
@@ -47,8 +52,7 @@ var vendorCommands = []command{
 			f.StringVar(&c.vendor.reference, "reference", "", "our `reference` as it is sent; made as for a new sale, if unset")
 			f.StringVar(&c.vendor.vendorRef, "vendor-ref", "", "the vendor's own `reference`, for a query")
 		}},
-	{name: "route explain", args: "-network ID -amount NAIRA", does: "which vendors the running ussdd would try for a sale, in which order, and why not the others; by the files alone\n" +
-		"with -dir or -presets, or when no ussdd answers", run: routeExplain, offline: true,
+	{name: "route explain", args: "-network ID -amount NAIRA", does: "which vendors the running ussdd would try for a sale, and why not the others; the files' answer if none runs", run: routeExplain, offline: true,
 		flags: func(c *call, f *flag.FlagSet) {
 			controlFlags(c, f)
 			fromFlags(c, f)
@@ -243,13 +247,15 @@ func (c *call) endpoint(set *vendors.Set) (*vendors.Endpoint, error) {
 // errVendor ends a test of a vendor that failed, and has said why.
 var errVendor = errors.New("the vendor cannot be used like this")
 
-func vendorTest(c *call) error {
+// callable loads the set with the secrets of the vendor that the arguments name, and finds its
+// endpoint. The caller closes the set's connections.
+func (c *call) callable() (*vendors.Set, *vendors.Endpoint, error) {
 	set, err := c.load(anySecret)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if _, err := c.endpoint(set); err != nil {
-		return err
+		return nil, nil, err
 	}
 	var own []string
 	for _, v := range set.Vendors() {
@@ -264,13 +270,52 @@ func vendorTest(c *call) error {
 		return anySecret(name) // of vendors that are not asked
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer set.CloseIdleConnections()
 	e, err := c.endpoint(set)
+	return set, e, err
+}
+
+// productRow is a product in JSON.
+type productRow struct {
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"`
+	Price int64  `json:"price_kobo,omitempty"`
+}
+
+func vendorProducts(c *call) error {
+	set, e, err := c.callable()
 	if err != nil {
 		return err
 	}
+	defer set.CloseIdleConnections()
+	products, err := e.Products(c.ctx)
+	if errors.Is(err, vendors.ErrNoLookup) {
+		return misused("%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	list, rows := []productRow{}, [][]string{}
+	for _, p := range products {
+		price := "-"
+		if p.Price > 0 {
+			price = menus.Naira(p.Price)
+		}
+		list, rows = append(list, productRow(p)), append(rows, []string{p.ID, dash(p.Name), price})
+	}
+	if c.json {
+		return c.print(list)
+	}
+	return table(c.out, []string{"CODE", "NAME", "PRICE"}, rows)
+}
+
+func vendorTest(c *call) error {
+	set, e, err := c.callable()
+	if err != nil {
+		return err
+	}
+	defer set.CloseIdleConnections()
 	type step struct {
 		Step string `json:"step"`
 		OK   bool   `json:"ok"`

@@ -81,6 +81,51 @@ func TestVendorTest(t *testing.T) {
 	}
 }
 
+// The products of a vendor are those that it tells for the network, and steer no terminal.
+func TestVendorProducts(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/products" || r.URL.Query().Get("of") != "GLO" || r.Header.Get("X-API-Key") != "K1" {
+			w.WriteHeader(400)
+			return
+		}
+		_, _ = io.WriteString(w, `{"items":[{"code":"G1","title":"1 GB\u001b[2J","price":"300"},{"code":7}]}`)
+	}))
+	defer server.Close()
+	dir := vendorFiles(t, func(s string) string {
+		return s + `
+products:
+  method: GET
+  path: /products
+  params: {of: "{network}"}
+  rules: [{status: 200, json: {items: {present: true}}, then: known}]
+  items: items
+  id: code
+  name: title
+  price: {path: price, unit: naira}
+`
+	})
+	t.Setenv("USSDD_VENDOR_URLS", "generic="+server.URL)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	t.Setenv("USSDD_SECRETS_DIR", "")
+	t.Setenv("USSDD_SECRET_GENERIC_API_KEY", "K1")
+	expect(t, exitOK, "CODE  NAME      PRICE\nG1    1 GB.[2J  N300\n7     -         -\n", "vendor", "products", "-dir", dir, "-network", "glo", "generic")
+	expect(t, exitOK, `[
+  {
+    "id": "G1",
+    "name": "1 GB\u001b[2J",
+    "price_kobo": 30000
+  },
+  {
+    "id": "7"
+  }
+]
+`, "vendor", "products", "-dir", dir, "-network", "glo", "-json", "generic")
+	if code, out := ctl(t, "vendor", "products", "-dir", dir, "-network", "mtn", "generic"); code != exitFailed || !strings.Contains(out, "generic/products: HTTP 400") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	expect(t, exitUsage, "ussdctl vendor products: generic: products: vendors: the vendor cannot be asked for that\n", "vendor", "products", "-dir", vendorFiles(t, nil), "generic")
+}
+
 // lint gives every problem with its file and line.
 func TestVendorLint(t *testing.T) {
 	dir := vendorFiles(t, func(s string) string {
