@@ -122,6 +122,7 @@
 //	  token: access_token                     # or form: in place of json:; basic: and headers:, too
 //	  expires: expires_in                     # seconds; left out: until it is refused
 //	  early: 60s                              # renewed so long before; this is the default
+//	  # who answers 400, 401 or 403 is asked once more, with acme-key-next
 //	sign:
 //	  algorithm: hmac-sha256                  # or -sha1, -sha512; or sha1, sha256, sha512 alone
 //	  secret: acme-key                        # of an HMAC

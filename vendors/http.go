@@ -179,10 +179,17 @@ func (v *vendor) render(op *operation, vals *values, k *keys) (*rendered, error)
 // inForce gives the secrets to call with.
 func (v *vendor) inForce() *keys { return v.keys[v.preferred.Load()] }
 
+// swapKeys has calls made with other secrets than those at this place, which were refused. It reports
+// whether there are any.
+func (v *vendor) swapKeys(at int) bool {
+	v.preferred.CompareAndSwap(int32(at), int32((at+1)%len(v.keys))) // or somebody else has
+	return len(v.keys) > 1
+}
+
 // exchange makes one call, with credentials. When the vendor refuses those, saying so by the
 // rules of its file and so having executed nothing, the call is sent a second time, with a new
-// token or with the other of two secrets; never a third. All of it together takes no longer than
-// one call may.
+// token or with the other of two secrets; never a third time. A token that is not given for one
+// secret is asked for with the other. All of it together takes no longer than one call may.
 //
 // first, if not nil, is the request as it was rendered to see whether it can be; it is used up.
 func (v *vendor) exchange(ctx context.Context, op *operation, vals *values, first *rendered) answer {
@@ -191,7 +198,7 @@ func (v *vendor) exchange(ctx context.Context, op *operation, vals *values, firs
 		ctx, stop = context.WithTimeoutCause(ctx, v.plan.total, errTotal)
 		defer stop()
 	}
-	for last := false; ; last = true {
+	for resent, swapped := false, false; ; {
 		at := int(v.preferred.Load())
 		k := v.keys[at]
 		if first == nil || first.keys != k {
@@ -206,7 +213,12 @@ func (v *vendor) exchange(ctx context.Context, op *operation, vals *values, firs
 		var token secret
 		if v.tokens != nil {
 			var err error
-			if token, err = v.tokens.get(ctx, v, k); err != nil {
+			token, err = v.tokens.get(ctx, v, k)
+			if errors.Is(err, errSecret) && !swapped && v.swapKeys(at) {
+				swapped = true
+				continue
+			}
+			if err != nil {
 				return answer{err: fmt.Errorf("token: %w", err), unauthorized: true}
 			}
 			req.Header.Set("Authorization", "Bearer "+token.reveal())
@@ -225,14 +237,13 @@ func (v *vendor) exchange(ctx context.Context, op *operation, vals *values, firs
 		}
 		if v.tokens != nil {
 			v.tokens.drop(token)
-		} else if len(v.keys) > 1 {
-			v.preferred.CompareAndSwap(int32(at), int32((at+1)%len(v.keys)))
-		} else {
+		} else if !v.swapKeys(at) {
 			return a
 		}
-		if last {
+		if resent {
 			return a
 		}
+		resent = true
 	}
 }
 
@@ -259,6 +270,8 @@ func (a answer) reason() string {
 		return ReasonTimeout
 	case errors.Is(a.err, errBusy):
 		return ReasonBusy
+	case errors.Is(a.err, errSecret):
+		return ReasonConfig
 	case !a.sent:
 		return ReasonDown
 	}

@@ -388,6 +388,80 @@ func TestTwoSecrets(t *testing.T) {
 	}
 }
 
+// Who gives tokens is asked with the other secret when it does not take the one, and by all callers
+// together no more often than that.
+func TestTwoSecretsOfTokens(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	valid := "old"
+	life := 3600
+	honoured := ""
+	_, e := stand(t, zenithWith(oauth, "", plainVend), vendors.Options{
+		Secrets: func(name string) (string, bool) {
+			v, ok := map[string]string{"id": "me", "secret": "old", "secret-next": "new"}[name]
+			return v, ok
+		},
+	}, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.URL.Path != "/api/oauth/token" {
+			if r.Header.Get("Authorization") != "Bearer "+honoured {
+				w.WriteHeader(401)
+				_, _ = io.WriteString(w, `{"errorCode":"INVALID_TOKEN"}`)
+				return
+			}
+			_, _ = io.WriteString(w, `{"state":"DONE"}`)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		for _, secret := range []string{"old", "new"} {
+			if !strings.Contains(string(body), `"client_secret":"`+secret+`"`) {
+				continue
+			}
+			asked[secret]++
+			if secret != valid {
+				w.WriteHeader(400)
+				_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
+				return
+			}
+			honoured = fmt.Sprint("T-", secret, asked[secret])
+			fmt.Fprintf(w, `{"access_token":"%s","expires_in":%d}`, honoured, life)
+		}
+	})
+	for i, step := range []struct {
+		valid, asked string
+		outcome      vendors.Outcome
+	}{
+		{"old", "map[old:1]", vendors.Delivered},
+		{"new", "map[]", vendors.Delivered}, // the token is still good
+		{"new", "map[new:1 old:1]", vendors.Delivered},
+		{"new", "map[new:1]", vendors.Delivered},
+		{"none", "map[new:1 old:1]", vendors.NotSent},
+	} {
+		mu.Lock()
+		valid, asked = step.valid, map[string]int{}
+		if i > 1 {
+			honoured = "" // the vendor ends its tokens
+		}
+		mu.Unlock()
+		var callers sync.WaitGroup
+		res := e.Vend(t.Context(), another(fmt.Sprint(txn, "-", i)))
+		if step.outcome == vendors.Delivered {
+			for n := range 16 {
+				callers.Go(func() {
+					if res := e.Vend(context.Background(), another(fmt.Sprint(txn, "-", i, "-", n))); res.Outcome != vendors.Delivered {
+						t.Errorf("%d: %+v", i, res)
+					}
+				})
+			}
+		}
+		callers.Wait()
+		if got := fmt.Sprint(asked); got != step.asked || res.Outcome != step.outcome || (res.Reason == vendors.ReasonConfig) != (res.Outcome == vendors.NotSent) || strings.Contains(res.Detail, "invalid_client") {
+			t.Errorf("%d: %s, %+v", i, got, res)
+		}
+	}
+}
+
 // What the words of a rule mean.
 func TestRuleWords(t *testing.T) {
 	const body = `{"state":"NEW","note":"Duplicate request within 5 minutes","null":null,"list":[{"id":1}]}`

@@ -90,8 +90,11 @@ func Load(fsys fs.FS, opt Options) (*Set, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(opt.URLs)) {
 		vendor, isToken := strings.CutSuffix(name, tokenURL)
-		if v := l.set.vendors[vendor]; l.complete && (v == nil || isToken && v.tokens == nil) {
+		switch v := l.set.vendors[vendor]; {
+		case v == nil && l.complete:
 			l.optionProblem(name, "there is no such vendor")
+		case v != nil && isToken && v.tokens == nil:
+			l.optionProblem(name, "the vendor's file has no auth.token")
 		}
 	}
 	for _, r := range routes {
@@ -255,7 +258,7 @@ func (l *loader) endpoint(item value, network string) *Endpoint {
 func newVendor(c config, opt Options) *vendor {
 	v := &vendor{name: c.name, plan: c.plan, notFound: c.notFound, lines: c.lines, file: c.nameAt.file, endpoints: map[string]*Endpoint{}}
 	v.transport = newTransport(c.plan, opt)
-	v.keys = readKeys(c.secrets, opt)
+	v.keys = readKeys(c.secrets, opt, c.plan.auth.token != nil || len(c.plan.auth.refused) > 0)
 	for _, use := range c.secrets {
 		v.names = append(v.names, use.name)
 	}
@@ -280,8 +283,8 @@ func newVendor(c config, opt Options) *vendor {
 const nextSecret = "-next"
 
 // readKeys gets the secrets that a vendor's file names. Where there is a second value for any of
-// them, there are second keys.
-func readKeys(uses []secretUse, opt Options) []*keys {
+// them, there are second keys, which are of use only if it can be known that the first are refused.
+func readKeys(uses []secretUse, opt Options, known bool) []*keys {
 	first, second := &keys{secrets: map[string]secret{}}, &keys{secrets: map[string]secret{}}
 	two := false
 	for _, use := range uses {
@@ -305,8 +308,12 @@ func readKeys(uses []secretUse, opt Options) []*keys {
 		if next = strings.TrimRight(next, "\r\n"); next == "" || next == value {
 			continue
 		}
-		if !headerText(next) {
+		switch {
+		case !headerText(next):
 			use.at.problem("secret %q is not printable ASCII", use.name+nextSecret)
+			continue
+		case !known:
+			use.at.problem("secret %q would never be tried: auth.refused does not say how the vendor refuses the first", use.name+nextSecret)
 			continue
 		}
 		second.secrets[use.name], two = newSecret(next), true

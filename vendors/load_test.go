@@ -59,7 +59,7 @@ func files(texts ...string) fstest.MapFS {
 }
 
 func secrets(name string) (string, bool) {
-	value, ok := map[string]string{"acme-key": "open/se same+1", "two-lines": "a\r\nb"}[name]
+	value, ok := map[string]string{"acme-key": "open/se same+1", "two-lines": "a\r\nb", "twice": "1", "twice-next": "2"}[name]
 	return value, ok
 }
 
@@ -148,6 +148,8 @@ func TestURLs(t *testing.T) {
 	}{
 		{map[string]string{"acme": "https://acme.example/v1/"}, ""},
 		{map[string]string{"acne": "http://127.0.0.1"}, "urls.acne: there is no such vendor"},
+		{map[string]string{"acme.token": "http://127.0.0.1"}, "urls.acme.token: the vendor's file has no auth.token"},
+		{map[string]string{"acne.token": "http://127.0.0.1"}, "urls.acne.token: there is no such vendor"},
 		{map[string]string{"acme": "127.0.0.1:80"}, "urls.acme: must be an http or https URL without user, query and fragment"},
 	} {
 		set, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", acme), vendors.Options{URLs: test.urls})

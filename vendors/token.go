@@ -25,6 +25,9 @@ type tokenAuth struct {
 
 const defaultEarly = time.Minute
 
+// errSecret says that who gives tokens does not take the secrets that it was asked with.
+var errSecret = errors.New("no token for these secrets")
+
 // tokens holds a vendor's token. Whoever needs one while it is being fetched waits for that one
 // call. It is safe for concurrent use.
 type tokens struct {
@@ -99,6 +102,8 @@ func (t *tokens) fetch(ctx context.Context, v *vendor, k *keys) (secret, error) 
 		switch {
 		case a.err != nil:
 			return a.err
+		case a.status == http.StatusBadRequest || a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
+			return fmt.Errorf("HTTP %d: %w", a.status, errSecret) // RFC 6749 §5.2 says 400 or 401
 		case a.status != http.StatusOK && a.status != http.StatusCreated:
 			return fmt.Errorf("HTTP %d", a.status)
 		}
