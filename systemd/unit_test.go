@@ -238,7 +238,7 @@ func example(t *testing.T) map[string]string {
 func TestExampleNamesWhatMatters(t *testing.T) {
 	shown := example(t)
 	for _, name := range []string{"SMSCS", "SMSC_MTN_ADDR", "SMSC_MTN_SYSTEM_ID", "SMSC_MTN_PASSWORD_FILE", "SMSC_MTN_PROFILE", "SMSC_MTN_RATE", "SMSC_MTN_TLS",
-		"DATABASE", "MENUS", "VENDORS", "CONTROL", "ADMIN_ADDR", "LOG_FORMAT", "DRAIN_TIMEOUT"} {
+		"DATABASE", "MENUS", "VENDORS", "SECRETS_DIR", "CONTROL", "ADMIN_ADDR", "LOG_FORMAT", "DRAIN_TIMEOUT"} {
 		if _, ok := shown["USSDD_"+name]; !ok {
 			t.Errorf("USSDD_%s is not shown", name)
 		}
@@ -265,6 +265,7 @@ func TestExampleIsTaken(t *testing.T) {
 	shown["USSDD_SMSC_MTN_PASSWORD_FILE"] = password // what is on the host is not here
 	shown["USSDD_DATABASE"] = "sqlite:" + filepath.Join(dir, "ussdd.db")
 	shown["USSDD_CONTROL"] = filepath.Join(dir, "control.sock")
+	shown["USSDD_SECRETS_DIR"] = dir
 	for _, name := range []string{"MENUS", "VENDORS", "SMSC_MTN_TLS_CA", "SMSC_MTN_TLS_CERT"} {
 		delete(shown, "USSDD_"+name)
 	}

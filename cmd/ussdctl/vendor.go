@@ -115,7 +115,10 @@ func (c *call) load(secrets func(string) (string, bool)) (*vendors.Set, error) {
 			}{problems}))
 		}
 		for _, p := range problems {
-			if dir != "" && p.File != "" {
+			switch {
+			case p.File == "": // what is wrong is an option
+				p.File, p.Path = "USSDD_VENDOR_URLS", strings.TrimPrefix(p.Path, "urls.")
+			case dir != "":
 				p.File = filepath.Join(dir, p.File)
 			}
 			fmt.Fprintln(c.out, p)
@@ -141,17 +144,19 @@ func vendorURLs(s string) (map[string]string, error) {
 // anySecret stands for every secret where nothing is sent.
 func anySecret(name string) (string, bool) { return "none", !strings.HasSuffix(name, "-next") }
 
-// realSecret finds a secret where the daemon does: systemd's credentials, USSDD_SECRETS_DIR, the
-// environment.
+// realSecret finds a secret where the daemon does: systemd's credentials, whose names may begin with
+// that of their directory, USSDD_SECRETS_DIR, the environment.
 func realSecret(name string) (string, bool) {
-	if filepath.IsLocal(name) {
-		for _, dir := range []string{os.Getenv("CREDENTIALS_DIRECTORY"), os.Getenv("USSDD_SECRETS_DIR")} {
-			if dir == "" {
-				continue
-			}
-			if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
-				return strings.TrimRight(string(text), "\r\n"), true
-			}
+	var files []string
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		files = append(files, filepath.Join(dir, name), filepath.Join(dir, "ussdd_"+name))
+	}
+	if dir := os.Getenv("USSDD_SECRETS_DIR"); dir != "" {
+		files = append(files, filepath.Join(dir, name))
+	}
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && filepath.IsLocal(name) {
+			return strings.TrimRight(string(text), "\r\n"), true
 		}
 	}
 	return os.LookupEnv("USSDD_SECRET_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_"))

@@ -49,8 +49,17 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	if previous != nil {
 		vopt.Previous = previous.vendors
 	}
-	if d.vendors, err = vendors.Load(vendorFS, vopt); err != nil {
+	d.vendors, err = vendors.Load(vendorFS, vopt)
+	var found vendors.Problems
+	if !errors.As(err, &found) {
 		bad.addErr(where("vendors", cfg.Vendors), err)
+	}
+	for _, p := range found {
+		if p.File == "" { // what is wrong is an option
+			bad.add("%s_VENDOR_URLS: %s: %s", prefix, strings.TrimPrefix(p.Path, "urls."), p.Text)
+		} else {
+			bad.add("%s: %v", where("vendors", cfg.Vendors), p)
+		}
 	}
 	bad = append(bad, secrets.bad...)
 	secrets.unused(&bad)
