@@ -183,6 +183,7 @@ func TestClocks(t *testing.T) {
 		if _, err := p.Buy(patience(t, 5*time.Second), order("quick")); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // a decision is told before it is counted
 		if c := p.Stats().Refunds; c.Count != 2 || c.Breaches != 1 || c.Total < 30*time.Second {
 			t.Errorf("refunds %+v", c)
 		}
@@ -192,6 +193,7 @@ func TestClocks(t *testing.T) {
 		if _, err := p.Buy(patience(t, time.Minute), order("doubt")); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		stats := p.Stats()
 		if c := stats.Doubts; c.Count != 1 || c.Breaches != 0 || c.Total < time.Second {
 			t.Errorf("doubts %+v", c)
@@ -205,6 +207,7 @@ func TestClocks(t *testing.T) {
 		if _, err := p.Buy(patience(t, time.Minute), order("cheap")); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if stats = p.Stats(); stats.Variances != 1 || stats.Variance != -1_00 {
 			t.Errorf("variances %+v", stats)
 		}
