@@ -488,19 +488,13 @@ func (db *DB) Due(ctx context.Context, owner string, now time.Time, limit int) (
 	err = db.tx(ctx, func(tx *sqlx.Tx) error {
 		due = nil
 		for _, p := range candidates {
-			if foreign(p) {
-				p.UpdatedAt = db.stamp()
-				n, err := affected(tx.ExecContext(ctx, "UPDATE purchases SET owner = ?, version = version + 1, updated_at = ? WHERE id = ? AND version = ? AND owner = ?",
-					owner, millis(p.UpdatedAt), p.ID, p.Version, p.Owner))
-				if err != nil {
-					return err
-				}
-				if n != 1 {
-					continue
-				}
-				p.Owner, p.Version = owner, p.Version+1
+			ours, err := db.adopt(ctx, tx, &p, owner)
+			if err != nil {
+				return err
 			}
-			due = append(due, p)
+			if ours {
+				due = append(due, p)
+			}
 		}
 		return nil
 	})
@@ -508,6 +502,22 @@ func (db *DB) Due(ctx context.Context, owner string, now time.Time, limit int) (
 		return nil, fmt.Errorf("due: %w", err)
 	}
 	return due, nil
+}
+
+// adopt makes p owner's, unless it is already. ours is false if somebody else was
+// faster.
+func (db *DB) adopt(ctx context.Context, tx *sqlx.Tx, p *Purchase, owner string) (ours bool, err error) {
+	if p.Owner == owner {
+		return true, nil
+	}
+	at := db.stamp()
+	n, err := affected(tx.ExecContext(ctx, "UPDATE purchases SET owner = ?, version = version + 1, updated_at = ? WHERE id = ? AND version = ? AND owner = ?",
+		owner, millis(at), p.ID, p.Version, p.Owner))
+	if err != nil || n != 1 {
+		return false, err
+	}
+	p.Owner, p.Version, p.UpdatedAt = owner, p.Version+1, at
+	return true, nil
 }
 
 // staleLease is how long a lease that ran out is kept; a lease that is not

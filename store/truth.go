@@ -209,30 +209,40 @@ func (db *DB) recheckAt(ctx context.Context, tx *sqlx.Tx, purchase int64, at tim
 	return err
 }
 
-// Rechecks gives at most limit decided purchases whose vendors are to be asked
-// again, and puts each off until again: of several callers one gets each, and
-// who dies over it loses nothing.
-func (db *DB) Rechecks(ctx context.Context, now, again time.Time, limit int) (due []Purchase, err error) {
+// Rechecks gives at most limit decided purchases whose vendors owner is to ask
+// again, and puts each off until again: who dies over it loses nothing. They are
+// owner's own, and those of others without a lease, which become owner's in this
+// call as in Due: so nobody else asks at the same time.
+func (db *DB) Rechecks(ctx context.Context, owner string, now, again time.Time, limit int) (due []Purchase, err error) {
+	if err := validName("owner", owner, 128); err != nil {
+		return nil, fmt.Errorf("rechecks: %w", err)
+	}
 	// Looking first keeps the writer free while there is nothing to do, as
 	// nearly always.
 	var ids []int64
-	err = db.r.SelectContext(ctx, &ids, "SELECT purchase_id FROM rechecks WHERE at <= ? ORDER BY at, purchase_id LIMIT ?", millis(now), limit)
+	err = db.r.SelectContext(ctx, &ids, `SELECT purchase_id FROM rechecks JOIN purchases ON purchases.id = purchase_id
+		WHERE at <= ? AND (owner = ? OR NOT EXISTS (SELECT 1 FROM instances WHERE instances.owner = purchases.owner AND lease_until > ?))
+		ORDER BY at, purchase_id LIMIT ?`, millis(now), owner, millis(now), limit)
 	if err == nil && len(ids) > 0 {
 		err = db.tx(ctx, func(tx *sqlx.Tx) error {
 			due = nil
 			for _, id := range ids {
-				n, err := affected(tx.ExecContext(ctx, "UPDATE rechecks SET at = ? WHERE purchase_id = ? AND at <= ?", millis(again), id, millis(now)))
-				if err != nil {
-					return err
-				}
-				if n == 0 {
-					continue
-				}
 				p, err := purchaseBy(ctx, tx, "id", id)
 				if err != nil {
 					return err
 				}
-				due = append(due, p)
+				if ours, err := db.adopt(ctx, tx, &p, owner); err != nil {
+					return err
+				} else if !ours {
+					continue
+				}
+				n, err := affected(tx.ExecContext(ctx, "UPDATE rechecks SET at = ? WHERE purchase_id = ? AND at <= ?", millis(again), id, millis(now)))
+				if err != nil {
+					return err
+				}
+				if n == 1 {
+					due = append(due, p)
+				}
 			}
 			return nil
 		})

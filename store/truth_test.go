@@ -111,13 +111,30 @@ func refundedInDoubt(f *fixture) {
 	if r := f.check(); len(r.Violations) != 1 || r.Violations[0].Rule != "customers-covered" {
 		f.Errorf("violations %+v", r.Violations)
 	}
-	due, err := f.db.Rechecks(f.ctx, f.now().Add(time.Hour), f.now().Add(2*time.Hour), 10)
+	due, err := f.db.Rechecks(f.ctx, self, f.now().Add(time.Hour), f.now().Add(2*time.Hour), 10)
 	if err != nil || len(due) != 1 || due[0] != p {
 		f.Errorf("rechecks %+v, %v", due, err)
 	}
-	if due, err = f.db.Rechecks(f.ctx, f.now().Add(time.Hour), f.now().Add(2*time.Hour), 10); err != nil || len(due) != 0 {
+	if due, err = f.db.Rechecks(f.ctx, self, f.now().Add(time.Hour), f.now().Add(2*time.Hour), 10); err != nil || len(due) != 0 {
 		f.Errorf("rechecks given twice: %+v, %v", due, err)
 	}
+	f.renew(self, 3*time.Hour)
+	later := f.now().Add(2 * time.Hour)
+	if due, err = f.db.Rechecks(f.ctx, other, later, later, 10); err != nil || len(due) != 0 {
+		f.Errorf("rechecks of another: %+v, %v", due, err)
+	}
+	f.renew(self, 0)
+	due, err = f.db.Rechecks(f.ctx, other, later, later.Add(time.Hour), 10)
+	if err != nil || len(due) != 1 || due[0].Owner != other || due[0].Version != p.Version+1 || due[0].ID != p.ID {
+		f.Fatalf("rechecks of one without a lease: %+v, %v", due, err)
+	}
+	late := a
+	late.State, late.VendorRef, late.Cost = store.Late, "V-9", 97_00
+	_, err = f.db.Turn(f.ctx, p, late)
+	f.wantErr("the old owner goes on", err, store.ErrConflict)
+	p = due[0]
+	_, err = f.db.Rechecks(f.ctx, "", later, later, 10)
+	f.wantErr("no owner", err, store.ErrInvalid)
 	if _, err := f.db.TopUp(f.ctx, by("ngozi"), "v", 1000_00, "equity:opening", "t-1"); err != nil {
 		f.Error(err)
 	}
@@ -125,8 +142,6 @@ func refundedInDoubt(f *fixture) {
 	if err != nil || len(floats) != 1 || floats[0] != (store.Float{Vendor: "v", ToppedUp: 1000_00, Disputed: 97_00}) || floats[0].Balance() != 903_00 {
 		f.Errorf("floats %+v, %v", floats, err)
 	}
-	late := a
-	late.State, late.VendorRef, late.Cost = store.Late, "V-9", 97_00
 	p, err = f.db.Turn(f.ctx, p, late)
 	if err != nil || p.State != store.Late {
 		f.Fatalf("turned %+v, %v", p, err)
@@ -150,7 +165,7 @@ func disputeEnds(f *fixture) {
 		}
 	}
 	f.accounts(total("float:v", 0), total("funding:test", -100_00), total("hold:*", 0), total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
-	if due, err := f.db.Rechecks(f.ctx, f.now().Add(100*time.Hour), f.now(), 10); err != nil || len(due) != 0 {
+	if due, err := f.db.Rechecks(f.ctx, self, f.now().Add(100*time.Hour), f.now(), 10); err != nil || len(due) != 0 {
 		f.Errorf("rechecks %+v, %v", due, err)
 	}
 }

@@ -7,10 +7,10 @@
 //     asked and how its answers are to be read, and routes.yaml, which says which vendors deliver
 //     for which network and in which order. Everything that is wrong with them comes back as
 //     Problems, by file and line. Builtin holds the files that ship with the daemon.
-//  2. Set.Choose gives the Endpoints to try for a sale: each is a vendor for a network, in the
-//     order of the route, without those whose conditions do not hold and those that are known to
-//     fail. Set.Explain says why. Whoever sells walks this list; an endpoint does not know the
-//     next one.
+//  2. Set.Explain gives the Endpoints to try for a sale: each is a vendor for a network, in the
+//     order of the route, and says which are not to be tried and why: their conditions do not hold,
+//     or they are known to fail. Whoever sells walks this list; an endpoint does not know the next
+//     one.
 //  3. Endpoint.Reference makes the attempt's reference as the vendor wants it. Whoever sells keeps
 //     it before anything is sent, and asks by it ever after.
 //  4. Endpoint.Vend renders the request. Mappings are trees whose placeholders are encoded for the

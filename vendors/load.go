@@ -325,7 +325,7 @@ func readKeys(uses []secretUse, opt Options, known bool) []*keys {
 }
 
 // Route gives all endpoints of a network in the order of its route, whatever their conditions and
-// weights; nil for an unknown network. Choose gives those for one sale.
+// weights; nil for an unknown network. Explain gives those for one sale.
 func (s *Set) Route(network string) []*Endpoint { return slices.Clone(s.routes[network]) }
 
 // Endpoint finds the endpoint of a vendor for a network, in a route or not.

@@ -72,20 +72,10 @@ func (o outage) at(t time.Time) bool {
 	return o.reason != "" && !t.Before(o.from) && (o.until.IsZero() || t.Before(o.until))
 }
 
-// Choose gives the endpoints that are to be tried for a sale, in this order: those of the route
-// whose conditions hold, without those that are known to fail, because of an open breaker, an
-// exhausted float or an outage. The next is for when the one before has definitely not delivered.
-func (s *Set) Choose(a Ask) []*Endpoint {
-	var chosen []*Endpoint
-	for _, h := range s.Explain(a) {
-		if h.Skipped == "" {
-			chosen = append(chosen, h.Endpoint)
-		}
-	}
-	return chosen
-}
-
-// Explain gives the whole route that Choose chooses from, and why it leaves out what it does.
+// Explain gives the route for a sale, in the order in which its endpoints are to be tried, each
+// only after the one before has definitely not delivered; and why some are not to be: their
+// conditions do not hold, or they are known to fail, because of an open breaker, an exhausted float
+// or an outage.
 func (s *Set) Explain(a Ask) []Hop {
 	if a.At.IsZero() {
 		a.At = time.Now()

@@ -410,8 +410,8 @@ func (l ledger) Turn(ctx context.Context, p purchase.Purchase, a purchase.Attemp
 	return purchase.Purchase(got), ledgerError(err)
 }
 
-func (l ledger) Rechecks(ctx context.Context, now, again time.Time, limit int) ([]purchase.Purchase, error) {
-	got, err := l.db.Rechecks(ctx, now, again, limit)
+func (l ledger) Rechecks(ctx context.Context, owner string, now, again time.Time, limit int) ([]purchase.Purchase, error) {
+	got, err := l.db.Rechecks(ctx, owner, now, again, limit)
 	return bought(got), ledgerError(err)
 }
 

@@ -238,14 +238,19 @@ func (b *book) Turn(_ context.Context, p purchase.Purchase, a purchase.Attempt) 
 	return r.Purchase, nil
 }
 
-func (b *book) Rechecks(_ context.Context, now, again time.Time, limit int) ([]purchase.Purchase, error) {
+func (b *book) Rechecks(_ context.Context, owner string, now, again time.Time, limit int) ([]purchase.Purchase, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var due []purchase.Purchase
 	for ref, at := range b.rechecks {
-		if !at.After(now) && len(due) < limit {
+		r := b.purchases[ref]
+		if !at.After(now) && len(due) < limit && (r.Owner == owner || !b.leases[r.Owner].After(now)) {
 			b.rechecks[ref] = again
-			due = append(due, b.purchases[ref].Purchase)
+			if r.Owner != owner {
+				r.Owner = owner
+				r.Version++
+			}
+			due = append(due, r.Purchase)
 		}
 	}
 	return due, nil
@@ -263,6 +268,13 @@ func (b *book) ask(ref string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rechecks[ref] = time.Now()
+}
+
+// hurry has the vendor of a pending purchase asked at once.
+func (b *book) hurry(ref string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.purchases[ref].NextAt = stamp(time.Now())
 }
 
 // asked tells whether nobody is to be asked again.

@@ -31,7 +31,7 @@ type Config struct {
 	// up, get their money back instead. 0 = 2m.
 	MaxHeld time.Duration
 	// MaxPending is for how long a purchase is queried: then it needs a person.
-	// A vendor that answers queries for a shorter time says so as Ages. 0 = 23h.
+	// A vendor that tells for a shorter time says so in its QueryPlan. 0 = 23h.
 	MaxPending time.Duration
 	// MaxInFlight bounds the purchases and checks that work at once. 0 = 500.
 	MaxInFlight int

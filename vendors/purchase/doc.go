@@ -13,24 +13,28 @@
 //  2. From then on a goroutine of its own works on it. The caller waits as long
 //     as it likes; nothing is tied to its context.
 //  3. Each attempt is committed before a byte of it leaves, and goes to the next
-//     vendor of the network's route under a reference of its own. A vendor gets
-//     at most one attempt of a purchase.
+//     vendor of the network's route under a reference of its own, which is made
+//     once, as the vendor wants it, and kept with the attempt. A vendor gets at
+//     most one attempt of a purchase. Those that are known to fail (breaker open,
+//     float exhausted, switched off) or do not sell this are passed over, and the
+//     log says why. The order by weight is drawn by Order.Key: it is the same for
+//     whoever goes on with the purchase.
 //  4. What the vendor answers decides. Delivered captures the money. What was
 //     certainly not done (declined, not sent, unavailable) goes on to the next
 //     vendor, unless the request itself is at fault, there is no other, or the
 //     purchase is older than Config.MaxHeld: then the money is released. All
 //     else is ambiguous, and the purchase is pending: no other vendor, no
 //     release and no new reference until the vendor has been queried.
-//  5. Desk.Run queries pending purchases, after 2, 5, 10, 20 and 40 seconds,
-//     then 1, 2, 5, 10 and every 30 minutes; Desk.Check does at once. After
-//     Config.MaxPending, or when the vendor does not answer for older tries, the
-//     purchase needs review: a person decides, and nothing is guessed. A vendor
+//  5. Desk.Run queries pending purchases when Endpoint.QueryPlan says; Desk.Check
+//     does at once. After Config.MaxPending, or when the vendor does not answer
+//     for older tries, the purchase needs review: a person decides, and nothing
+//     is guessed. A vendor
 //     that says "failed" has the money released and not another vendor tried,
 //     since the subscriber has long seen the processing screen and may have
 //     bought elsewhere. "Not found" counts only if the vendor's word on it is
 //     final, a grace after the attempt ended or must have, and as many times in
-//     a row as the vendor is configured for; then the attempt never arrived, and
-//     the purchase goes on as in step 4.
+//     a row, in its turn by the plan, as the vendor is configured for; then the
+//     attempt never arrived, and the purchase goes on as in step 4.
 //  6. What was ambiguous is asked about once more after the decision, and so is
 //     what an operator or a call-back asks for. A truth that is another than was
 //     decided is recorded beside the decision (a delivery after the release, a
@@ -52,10 +56,10 @@
 // desk has dropped in a panic or a trouble of the ledger. It goes by the
 // recorded state alone: held means that nothing was sent, so it goes on or, too
 // old, releases; sending means that the answer is lost, so it is pending and
-// queried. No vend outlives the lease that covers it or sends anything after its
-// attempt's deadline, from which the grace of "not found" is counted. A query
-// may outlive the lease: it changes nothing at the vendor, and what it found is
-// recorded by compare and set.
+// queried. No vend sends anything after its attempt's deadline, from which the
+// grace of "not found" is counted. No call outlives the lease that covers it, and
+// only the owner of a purchase, open or decided, calls vendors about it: so no two
+// calls with one reference are ever under way together, from whatever process.
 //
 // Goroutines: one per purchase that is worked on, bounded by Config.MaxInFlight
 // for Buy and Check and by Config.MaxResumed for Run, and ended by Drain. In a

@@ -18,7 +18,7 @@ const (
 	Held          = "held"           // the money is held and no attempt is open
 	Sending       = "sending"        // an attempt is recorded, its answer is not
 	Pending       = "pending"        // the answer leaves it open; the vendor is queried
-	Review        = "needs_review"   // the vendor was queried for Config.MaxPending and could not tell; a person decides
+	Review        = "needs_review"   // the vendor was queried for long enough and could not tell; a person decides
 	Delivered     = "delivered"      // the recipient has the airtime; the money is captured
 	Failed        = "failed"         // nothing was delivered; the money is back in the wallet
 	Reversed      = "reversed"       // delivered and then undone by the vendor; the money is back
@@ -139,7 +139,7 @@ type Attempt struct {
 	Purchase   int64  // Purchase.ID
 	N          int    // 1 for the first
 	Vendor     string // a vendor gets at most one attempt of a purchase
-	Reference  string // what the vendor knows it by: the purchase's Ref, or Ref-N from the second on
+	Reference  string // what the vendor knows it by: made once, of the purchase's Ref, or Ref-N from the second on
 	State      string
 	Reason     string // one of vendors.Reasons, or a cause of this package
 	HTTPStatus int    // of the last answer; 0 = none
@@ -159,7 +159,7 @@ func (a Attempt) open() bool { return a.State == Sending || a.State == Pending }
 // and the cause of the last attempt. The cause is one of vendors.Reasons or of
 // these.
 const (
-	NoRoute     = "no_route"    // the network has no endpoint to try
+	NoRoute     = "no_route"    // the network has no endpoint that is to be tried now
 	Expired     = "expired"     // held for longer than Config.MaxHeld without being sent on
 	Interrupted = "interrupted" // the desk died, or lost its memory of it, before the answer was recorded
 	Late        = "late"        // recording the attempt took so long that nothing was sent
@@ -253,11 +253,12 @@ type Ledger interface {
 	// delivered, which makes Delivered Reversed. The postings go with it.
 	Turn(ctx context.Context, p Purchase, a Attempt) (Purchase, error)
 
-	// Rechecks gives up to limit decided purchases whose vendors are to be asked
+	// Rechecks gives up to limit decided purchases whose vendors owner is to ask
 	// again: those that were Pending once, some time after the decision, and those
-	// that an operator or a vendor's call-back asks for. Each is given again from
-	// again on, unless Rechecked has ended it.
-	Rechecks(ctx context.Context, now, again time.Time, limit int) ([]Purchase, error)
+	// that an operator or a vendor's call-back asks for. It gives owner's own, and
+	// those of owners without a lease, which become owner's as in Due. Each is given
+	// again from again on, unless Rechecked has ended it.
+	Rechecks(ctx context.Context, owner string, now, again time.Time, limit int) ([]Purchase, error)
 
 	// Rechecked ends the rechecks of p. confirmed tells that the vendors' word
 	// agrees with the decision.

@@ -13,12 +13,15 @@ func (w *work) recheck(ref string) error {
 	if err := w.load(ref); err != nil {
 		return err
 	}
-	if w.p.Open() {
+	if w.p.Open() || w.p.Owner != w.cfg.Owner {
 		return nil
 	}
 	sure := true
 	for _, a := range w.attempts {
-		turn, ok := w.truth(a)
+		turn, ok, err := w.truth(a)
+		if err != nil {
+			return err
+		}
 		sure = sure && ok
 		if turn == "" {
 			continue
@@ -35,33 +38,31 @@ func (w *work) recheck(ref string) error {
 
 // truth asks the vendor about a closed attempt. turn is DeliveredLate or Reversed if it
 // ended otherwise than is recorded; sure tells that the vendor's word is final.
-func (w *work) truth(a Attempt) (turn string, sure bool) {
+func (w *work) truth(a Attempt) (turn string, sure bool, err error) {
 	switch {
 	case a.State == Unavailable, a.State == NotSent && a.Queries == 0, a.State == DeliveredLate, a.State == Reversed:
-		return "", true // it never reached the vendor, or its truth is known
+		return "", true, nil // it never reached the vendor, or its truth is known
 	}
 	ep, ok := w.routes().Endpoint(a.Vendor, w.p.Network)
 	if !ok {
-		return "", false
+		return "", false, nil
 	}
-	w.cfg.Boundary(beforeQuery)
-	ctx, cancel := context.WithTimeout(w.base, w.cfg.QueryTimeout)
-	defer cancel()
-	found := ep.Query(ctx, w.request(a), a.VendorRef)
-	w.cfg.Boundary(afterQuery)
-	w.count(func(s *Stats) { s.Queries[found.State]++ })
+	found, err := w.ask(ep, a)
+	if err != nil {
+		return "", false, err
+	}
 	switch {
 	case found.State == vendors.FoundDelivered && a.State != Delivered:
-		return DeliveredLate, true
+		return DeliveredLate, true, nil
 	case found.State == vendors.FoundFailed && a.State == Delivered:
-		return Reversed, true
+		return Reversed, true, nil
 	case found.State == vendors.FoundDelivered, found.State == vendors.FoundFailed:
-		return "", true
+		return "", true, nil
 	case found.State == vendors.NotFound && a.State != Delivered:
 		_, _, final := ep.NotFoundFinal()
-		return "", final
+		return "", final, nil
 	}
-	return "", false
+	return "", false, nil
 }
 
 // turn records the truth about an attempt, and raises it: somebody's money is

@@ -106,7 +106,7 @@ func (d *Desk) recheck(ctx context.Context, begun *sync.WaitGroup) error {
 	call, cancel := context.WithTimeout(ctx, d.cfg.LedgerTimeout)
 	defer cancel()
 	now := d.cfg.Now()
-	due, err := d.ledger.Rechecks(call, now, now.Add(recheckAgain), d.cfg.MaxResumed)
+	due, err := d.ledger.Rechecks(call, d.cfg.Owner, now, now.Add(recheckAgain), d.cfg.MaxResumed)
 	if err != nil {
 		d.count(func(s *Stats) { s.Failures++ })
 		return fmt.Errorf("rechecks: %w", err)

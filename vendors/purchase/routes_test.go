@@ -20,11 +20,16 @@ func TestSets(t *testing.T) {
 	if n, ok := routes.Network("mtel"); ok {
 		t.Errorf("mtel: %+v", n)
 	}
-	route := routes.Route("mtn")
-	if len(route) != 2 || route[0].Vendor() == route[1].Vendor() {
+	ask := vendors.Ask{Network: "mtn", Amount: 100_00, Key: "k"}
+	route := routes.Route(ask)
+	if len(route) != 2 || route[0].Endpoint.Vendor() == route[1].Endpoint.Vendor() {
 		t.Fatalf("route %v", route)
 	}
-	for _, want := range route {
+	for _, hop := range route {
+		want := hop.Endpoint
+		if hop.Skipped != "" {
+			t.Errorf("%s is passed over: %s", want.Name(), hop.Skipped)
+		}
 		if got, ok := routes.Endpoint(want.Vendor(), "mtn"); !ok || got != want {
 			t.Errorf("%s: %v, %v", want.Name(), got, ok)
 		}
@@ -32,7 +37,7 @@ func TestSets(t *testing.T) {
 	if got, ok := routes.Endpoint("nobody", "mtn"); ok {
 		t.Errorf("nobody: %v", got)
 	}
-	if route := routes.Route("mtel"); route != nil {
+	if route := routes.Route(vendors.Ask{Network: "mtel"}); route != nil {
 		t.Errorf("mtel: %v", route)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ussdd/vendors"
@@ -21,18 +23,35 @@ const (
 	idleFor   = 10 * time.Second      // a held purchase that nobody worked on for so long is an orphan
 )
 
-// querySteps are the times from one query to the next, counted from the end of
-// the vend; the last one repeats.
+// querySteps are the waits before queries where no vendor plans them, counted
+// from the end of the vend; the last one repeats.
 var querySteps = []time.Duration{
 	2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second,
 	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
 }
 
+// plan gives the waits before queries to a vendor, and for how long it is asked.
+func (w *work) plan(vendor string) (steps []time.Duration, maxAge time.Duration) {
+	steps, maxAge = querySteps, w.cfg.MaxPending
+	ep, ok := w.routes().Endpoint(vendor, w.p.Network)
+	if !ok {
+		return steps, maxAge
+	}
+	after, age := ep.QueryPlan()
+	if len(after) > 0 {
+		steps = after
+	}
+	if age > 0 {
+		maxAge = min(maxAge, age)
+	}
+	return steps, maxAge
+}
+
 // nextQuery is when to query a pending attempt: at once if the desk that made it
-// died over it, else at the first time of the schedule that is after now. It
-// goes by time and not by a count, so that a query out of turn (Check) does not
-// put off the next one.
-func nextQuery(a Attempt, now time.Time) time.Time {
+// died over it, else at the first time of the plan that is after now. It goes by
+// time and not by a count, so that a query out of turn (Check) does not put off
+// the next one.
+func nextQuery(a Attempt, steps []time.Duration, now time.Time) time.Time {
 	if a.Reason == Interrupted && a.Queries == 0 {
 		return now
 	}
@@ -41,7 +60,7 @@ func nextQuery(a Attempt, now time.Time) time.Time {
 		at = a.StartedAt
 	}
 	for i := 0; !at.After(now); i++ {
-		at = at.Add(querySteps[min(i, len(querySteps)-1)])
+		at = at.Add(steps[min(i, len(steps)-1)])
 	}
 	return at
 }
@@ -54,6 +73,7 @@ type work struct {
 	log      *slog.Logger
 	p        Purchase  // as the ledger last gave it
 	attempts []Attempt // all of p's, as far as this work knows
+	skipped  string    // the vendors last passed over, and why
 }
 
 // begin puts a goroutine to work on a purchase that nobody works on. done is
@@ -202,6 +222,10 @@ func (w *work) try() error {
 	if a.N > 1 {
 		a.Reference += "-" + strconv.Itoa(a.N)
 	}
+	reference, unnamed := ep.Reference(a.Reference, now)
+	if unnamed == nil {
+		a.Reference = reference
+	}
 	p := w.p
 	p.Vendor, p.NextAt = a.Vendor, w.deadline(a)
 	w.cfg.Boundary(beforeAttempt)
@@ -213,6 +237,9 @@ func (w *work) try() error {
 	}
 	w.put(a)
 	w.cfg.Boundary(afterAttempt)
+	if unnamed != nil {
+		return w.settle(a, vendors.Result{Outcome: vendors.Unavailable, Reason: vendors.ReasonConfig, Detail: unnamed.Error()})
+	}
 	return w.settle(a, w.send(ep, a))
 }
 
@@ -223,19 +250,28 @@ func (w *work) deadline(a Attempt) time.Time { return a.StartedAt.Add(w.cfg.Vend
 // old tells that it is too late to send the purchase anywhere else.
 func (w *work) old() bool { return w.cfg.Now().Sub(w.p.CreatedAt) > w.cfg.MaxHeld }
 
-// next is the first endpoint of the route whose vendor has not been tried. nil
-// if there is none.
+// next is the first endpoint of the route that is open to the purchase and whose
+// vendor has not been tried. nil if there is none. It reports what it passes over.
 func (w *work) next() Endpoint {
-next:
-	for _, ep := range w.routes().Route(w.p.Network) {
-		for _, a := range w.attempts {
-			if a.Vendor == ep.Vendor() {
-				continue next
-			}
+	ask := vendors.Ask{Network: w.p.Network, Amount: w.p.Amount, At: w.cfg.Now(), Key: w.p.Key}
+	var next Endpoint
+	var skipped []string
+	for _, h := range w.routes().Route(ask) {
+		vendor := h.Endpoint.Vendor()
+		if slices.ContainsFunc(w.attempts, func(a Attempt) bool { return a.Vendor == vendor }) {
+			continue
 		}
-		return ep
+		if h.Skipped == "" {
+			next = h.Endpoint
+			break
+		}
+		skipped = append(skipped, vendor+": "+h.Skipped)
 	}
-	return nil
+	if s := strings.Join(skipped, "; "); s != "" && s != w.skipped {
+		w.skipped = s
+		w.log.Info("vendors passed over", "why", s)
+	}
+	return next
 }
 
 // send makes the one call of an attempt. The call is cut off when our lease
@@ -329,19 +365,18 @@ func (w *work) query() error {
 	if err != nil {
 		return err
 	}
-	due := !w.cfg.Now().Before(w.p.NextAt)
+	// A query that somebody asked for is no reason to believe "not found" sooner.
+	steps, _ := w.plan(a.Vendor)
+	inTurn := !w.cfg.Now().Before(nextQuery(a, steps, w.p.UpdatedAt))
 	ep, ok := w.routes().Endpoint(a.Vendor, w.p.Network)
 	if !ok {
 		a.Reason = NoVendor
-		return w.record(a, vendors.Ambiguous, w.unanswered(nil, a))
+		return w.record(a, vendors.Ambiguous, w.unanswered(a))
 	}
-	w.cfg.Boundary(beforeQuery)
-	ctx, cancel := context.WithTimeout(w.base, w.cfg.QueryTimeout)
-	defer cancel()
-	found := ep.Query(ctx, w.request(a), a.VendorRef)
-	w.cfg.Boundary(afterQuery)
-	w.count(func(s *Stats) { s.Queries[found.State]++ })
-
+	found, err := w.ask(ep, a)
+	if err != nil {
+		return err
+	}
 	a.Queries++
 	a.HTTPStatus = found.HTTPStatus
 	a.VendorRef = or(found.VendorRef, a.VendorRef)
@@ -362,26 +397,40 @@ func (w *work) query() error {
 		a.Reason = found.Reason
 		outcome, next = vendors.Declined, Failed
 	case vendors.NotFound:
-		if due && w.neverArrived(ep, &a) {
+		if inTurn && w.neverArrived(ep, &a) {
 			a.Reason = Missing
 			outcome, next = vendors.NotSent, w.onward(false)
 		}
 	}
 	a.State = outcome.String()
 	if next == Pending {
-		next = w.unanswered(ep, a)
+		next = w.unanswered(a)
 	}
 	return w.record(a, outcome, next)
 }
 
+// ask queries the vendor about an attempt. Like a vend it is cut off when our
+// lease ends, since from then on somebody else may ask: no two calls with one
+// reference are ever under way together.
+func (w *work) ask(ep Endpoint, a Attempt) (vendors.Finding, error) {
+	if err := w.insist("query", moveFor, func(context.Context) error { return w.cover() }); err != nil {
+		return vendors.Finding{}, err
+	}
+	w.cfg.Boundary(beforeQuery)
+	ctx, cancel := context.WithTimeout(w.base, w.cfg.QueryTimeout)
+	defer cancel()
+	ctx, release := w.lease.bound(ctx)
+	defer release()
+	found := ep.Query(ctx, w.request(a), a.VendorRef)
+	w.cfg.Boundary(afterQuery)
+	w.count(func(s *Stats) { s.Queries[found.State]++ })
+	return found, nil
+}
+
 // unanswered is the state of a purchase whose vendor, asked again, could not
 // tell what became of the attempt: after its time there is no sense in asking.
-func (w *work) unanswered(ep Endpoint, a Attempt) string {
-	limit := w.cfg.MaxPending
-	if ages, ok := ep.(Ages); ok && ages.MaxAge() > 0 {
-		limit = min(limit, ages.MaxAge())
-	}
-	if w.cfg.Now().Sub(a.StartedAt) < limit {
+func (w *work) unanswered(a Attempt) string {
+	if _, maxAge := w.plan(a.Vendor); w.cfg.Now().Sub(a.StartedAt) < maxAge {
 		return Pending
 	}
 	return Review
@@ -424,7 +473,8 @@ func (w *work) record(a Attempt, outcome vendors.Outcome, next string) error {
 	case Held:
 		p.NextAt = now.Add(idleFor)
 	case Pending:
-		p.NextAt = nextQuery(a, now)
+		steps, _ := w.plan(a.Vendor)
+		p.NextAt = nextQuery(a, steps, now)
 	case Review:
 		p.NextAt = time.Time{}
 	}

@@ -70,21 +70,28 @@ type shop struct {
 	mu        sync.Mutex
 	route     []string // vendors in order
 	does      map[string]behaviour
-	gone      map[string]bool     // vendors that are no longer configured
-	sold      vendors.Network     // the one network and its limits
-	age       time.Duration       // for how long vendors answer queries, 0 = for ever
+	gone      map[string]bool   // vendors that are no longer configured
+	sold      vendors.Network   // the one network and its limits
+	plan      []time.Duration   // when vendors want to be queried, nil = whenever
+	age       time.Duration     // for how long vendors answer queries, 0 = for ever
+	skips     map[string]string // why vendors are not to be tried
+	asks      []vendors.Ask     // that routes were made for
+	named     func(own string, at time.Time) (string, error)
 	truth     map[string]string   // by reference
 	sent      map[string]bool     // references that a vendor was called with
 	delivered map[string]int      // by reference
 	busy      map[string][]string // calls in flight by process and purchase
 	most      int                 // most calls in flight
 	calls     []string            // transcript
+	refs      map[string]string   // our own references by those of the vendors
 }
 
 // newShop opens vendors a, b, c … that do as they are told.
 func newShop(t testing.TB, b *book, does ...behaviour) *shop {
 	s := &shop{
 		t: t, book: b, begun: time.Now(), does: map[string]behaviour{}, gone: map[string]bool{},
+		skips: map[string]string{}, refs: map[string]string{},
+		named: func(own string, _ time.Time) (string, error) { return own, nil },
 		sold:  vendors.Network{ID: "mtn", Name: "MTN", Min: 50_00, Max: 50_000_00},
 		truth: map[string]string{}, sent: map[string]bool{}, delivered: map[string]int{}, busy: map[string][]string{},
 	}
@@ -100,7 +107,7 @@ func newShop(t testing.TB, b *book, does ...behaviour) *shop {
 func (s *shop) enter(p *process, what, vendor, reference string) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	who := p.owner + " " + reference[:17]
+	who := p.owner + " " + s.refs[reference][:17]
 	if len(s.busy[who]) > 0 {
 		s.t.Errorf("%s of %s beside %v", what, reference, s.busy[who])
 	}
@@ -134,13 +141,24 @@ type counter struct {
 func (c counter) Name() string   { return c.vendor + "/mtn" }
 func (c counter) Vendor() string { return c.vendor }
 
+func (c counter) Reference(own string, at time.Time) (string, error) {
+	reference, err := c.shop.named(own, at)
+	if err != nil {
+		return "", err
+	}
+	c.shop.mu.Lock()
+	defer c.shop.mu.Unlock()
+	c.shop.refs[reference] = own
+	return reference, nil
+}
+
 func (c counter) Vend(ctx context.Context, req vendors.Request) vendors.Result {
 	s := c.shop
 	s.mu.Lock()
-	b := s.does[c.vendor]
+	b, own := s.does[c.vendor], s.refs[req.Reference]
 	s.mu.Unlock()
 	defer s.enter(c.process, "vend", c.vendor, req.Reference)()
-	p, attempts, _ := s.book.Purchase(ctx, req.Reference[:17])
+	p, attempts, _ := s.book.Purchase(ctx, own[:17])
 	if n := len(attempts); n == 0 || attempts[n-1].Reference != req.Reference {
 		s.t.Errorf("%s is sent and not recorded", req.Reference)
 	}
@@ -215,19 +233,20 @@ func (c counter) NotFoundFinal() (time.Duration, int, bool) {
 	return grace, times, !c.shop.does[c.vendor].unsure
 }
 
-func (c counter) MaxAge() time.Duration { return c.shop.age }
+func (c counter) QueryPlan() ([]time.Duration, time.Duration) { return c.shop.plan, c.shop.age }
 
 // view is the shop as one process sees it.
 type view struct{ process *process }
 
-func (v view) Route(network string) []purchase.Endpoint {
+func (v view) Route(ask vendors.Ask) []purchase.Hop {
 	s := v.process.shop
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var route []purchase.Endpoint
+	s.asks = append(s.asks, ask)
+	var route []purchase.Hop
 	for _, vendor := range s.route {
 		if !s.gone[vendor] {
-			route = append(route, counter{s, v.process, vendor})
+			route = append(route, purchase.Hop{Endpoint: counter{s, v.process, vendor}, Skipped: s.skips[vendor]})
 		}
 	}
 	return route
@@ -428,11 +447,12 @@ func (l link) Due(ctx context.Context, owner string, now time.Time, limit int) (
 }
 
 func (l link) Turn(ctx context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
+	l.owns(p)
 	return do(ctx, l, "turn", func() (purchase.Purchase, error) { return l.p.book.Turn(ctx, p, a) })
 }
 
-func (l link) Rechecks(ctx context.Context, now, again time.Time, limit int) ([]purchase.Purchase, error) {
-	return do(ctx, l, "rechecks", func() ([]purchase.Purchase, error) { return l.p.book.Rechecks(ctx, now, again, limit) })
+func (l link) Rechecks(ctx context.Context, owner string, now, again time.Time, limit int) ([]purchase.Purchase, error) {
+	return do(ctx, l, "rechecks", func() ([]purchase.Purchase, error) { return l.p.book.Rechecks(ctx, owner, now, again, limit) })
 }
 
 func (l link) Rechecked(ctx context.Context, p purchase.Purchase, confirmed bool) error {
