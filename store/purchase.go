@@ -78,27 +78,30 @@ func (r attemptRow) attempt() Attempt {
 	return r.Attempt
 }
 
+// wToken is the width of the columns of tokens.
+const wToken = 200
+
 const (
 	purchaseColumns = `id, ref, idem_key, session_id, msisdn, recipient, network, amount, state, reason, attempts, vendor, vendor_ref,
-		cost, commission, commission_bps, owner, version, created_at, updated_at, decided_at, next_at,
+		cost, commission, commission_bps, token, owner, version, created_at, updated_at, decided_at, next_at,
 		unsure_at, failed_at`
 	selectPurchase = "SELECT " + purchaseColumns + " FROM purchases"
 	insertPurchase = "INSERT INTO purchases (" + purchaseColumns + `) VALUES (:id, :ref, :idem_key, :session_id, :msisdn, :recipient,
-		:network, :amount, :state, :reason, :attempts, :vendor, :vendor_ref, :cost, :commission, :commission_bps, :owner, :version,
+		:network, :amount, :state, :reason, :attempts, :vendor, :vendor_ref, :cost, :commission, :commission_bps, :token, :owner, :version,
 		:created_at, :updated_at, :decided_at, :next_at, :unsure_at, :failed_at)`
 
 	updatePurchase = `UPDATE purchases SET state = :state, reason = :reason, attempts = :attempts, vendor = :vendor,
-		vendor_ref = :vendor_ref, cost = :cost, commission = :commission, commission_bps = :commission_bps, version = version + 1,
+		vendor_ref = :vendor_ref, cost = :cost, commission = :commission, commission_bps = :commission_bps, token = :token, version = version + 1,
 		updated_at = :updated_at, decided_at = :decided_at, next_at = :next_at, unsure_at = :unsure_at,
 		failed_at = :failed_at
 		WHERE id = :id AND version = :version AND owner = :owner`
 
-	attemptColumns = `purchase_id, n, vendor, reference, state, reason, http_status, vendor_ref, cost, detail, queries, not_found,
-		started_at, finished_at`
+	attemptColumns = `purchase_id, n, vendor, reference, state, reason, http_status, vendor_ref, cost, commission, token, detail, queries,
+		not_found, started_at, finished_at`
 	insertAttempt = "INSERT INTO attempts (msisdn, " + attemptColumns + `) VALUES (:msisdn, :purchase_id, :n, :vendor, :reference,
-		:state, :reason, :http_status, :vendor_ref, :cost, :detail, :queries, :not_found, :started_at, :finished_at)`
+		:state, :reason, :http_status, :vendor_ref, :cost, :commission, :token, :detail, :queries, :not_found, :started_at, :finished_at)`
 	updateAttempt = `UPDATE attempts SET state = :state, reason = :reason, http_status = :http_status, vendor_ref = :vendor_ref,
-		cost = :cost, detail = :detail, queries = :queries, not_found = :not_found, finished_at = :finished_at
+		cost = :cost, commission = :commission, token = :token, detail = :detail, queries = :queries, not_found = :not_found, finished_at = :finished_at
 		WHERE purchase_id = :purchase_id AND n = :n AND state IN ('sending', 'pending')`
 )
 
@@ -203,7 +206,7 @@ func (db *DB) Attempt(ctx context.Context, p Purchase, a Attempt) (Purchase, err
 		return Purchase{}, fmt.Errorf("attempt of %s: %w", p.Ref, err)
 	}
 	set := func(_ *sqlx.Tx, stored *Purchase) error {
-		stored.Attempts, stored.Vendor, stored.VendorRef, stored.Cost, stored.NextAt = a.N, a.Vendor, "", 0, p.NextAt
+		stored.Attempts, stored.Vendor, stored.VendorRef, stored.Cost, stored.Token, stored.NextAt = a.N, a.Vendor, "", 0, "", p.NextAt
 		stored.FailedAt = time.Time{}
 		return nil
 	}
@@ -225,8 +228,8 @@ func (db *DB) Attempt(ctx context.Context, p Purchase, a Attempt) (Purchase, err
 }
 
 // Record records what became of p's open attempt a and moves p to next, in one
-// transaction. The stored purchase takes Reason, VendorRef, Cost and NextAt
-// from p.
+// transaction. The stored purchase takes Reason, VendorRef, Cost, Token and
+// NextAt from p.
 //
 //	next          a.State                            money
 //	held          declined, not_sent, unavailable    stays held
@@ -241,9 +244,10 @@ func (db *DB) Record(ctx context.Context, p Purchase, a Attempt, next string) (P
 		return Purchase{}, fmt.Errorf("record %s: attempt %d of %d is %s, purchase %s: %w", p.Ref, a.N, a.Purchase, a.State, next, ErrInvalid)
 	}
 	row := attemptRow{Attempt: a, FinishedMS: millis(a.FinishedAt)}
-	row.Reason, row.VendorRef, row.Detail = clip(a.Reason, 64), clip(a.VendorRef, 128), clip(a.Detail, 255)
+	row.Reason, row.VendorRef, row.Detail, row.Token = clip(a.Reason, 64), clip(a.VendorRef, 128), clip(a.Detail, 255), clip(a.Token, wToken)
 	set := func(tx *sqlx.Tx, stored *Purchase) error {
 		stored.Reason, stored.VendorRef, stored.Cost, stored.NextAt = clip(p.Reason, 64), clip(p.VendorRef, 128), p.Cost, p.NextAt
+		stored.Token = clip(p.Token, wToken)
 		switch next {
 		case Pending, Review:
 			if stored.UnsureAt.IsZero() {

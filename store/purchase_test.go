@@ -231,6 +231,24 @@ func pendingFailed(f *fixture) {
 	}
 }
 
+func tokensKept(f *fixture) {
+	f.fund(amina, 200_00)
+	p, a := f.begin(f.hold(f.order()), "v")
+	a.Cost, a.Commission, a.Token, p.Token = 97_00, 2_50, "1234-5678", "1234-5678"
+	p = f.finish(p, a, store.Delivered, store.Delivered)
+	if got, tries, err := f.db.Purchase(f.ctx, p.Ref); err != nil || got != p || p.Token != "1234-5678" || tries[0].Token != "1234-5678" || tries[0].Commission != 2_50 {
+		f.Errorf("%+v, %+v, %v", got, tries, err)
+	}
+
+	p, a = f.begin(f.hold(f.order()), "v")
+	p = f.finish(p, a, store.Declined, store.Failed)
+	a.State, a.Commission, a.Token, p.Token = store.Late, 2_50, strings.Repeat("9", 300), strings.Repeat("9", 300)
+	p, err := f.db.Turn(f.ctx, p, a)
+	if got, tries, e := f.db.Purchase(f.ctx, p.Ref); err != nil || e != nil || got != p || len(p.Token) != 200 || tries[0].Token != p.Token || tries[0].Commission != 2_50 {
+		f.Errorf("late %+v, %+v, %v, %v", got, tries, err, e)
+	}
+}
+
 func released(f *fixture) {
 	f.fund(amina, 100_00)
 	p, err := f.db.Release(f.ctx, f.hold(f.order()), "unavailable:no_route")

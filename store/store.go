@@ -99,6 +99,7 @@ type Purchase struct {
 	Cost          int64     `db:"cost"`       // kobo that the vendor says it took, 0 = unknown
 	Commission    int64     `db:"commission"` // kobo of revenue, set at capture
 	CommissionBPS int       `db:"commission_bps"`
+	Token         string    `db:"token"`   // what the vendor gave for the subscriber, "" = nothing; a secret
 	Owner         string    `db:"owner"`   // the instance that works on it
 	Version       int64     `db:"version"` // 1 at Hold, one more at each change
 	CreatedAt     time.Time `db:"-"`
@@ -124,7 +125,9 @@ type Attempt struct {
 	Reason     string    `db:"reason"`
 	HTTPStatus int       `db:"http_status"`
 	VendorRef  string    `db:"vendor_ref"`
-	Cost       int64     `db:"cost"` // kobo, 0 = unknown
+	Cost       int64     `db:"cost"`       // kobo, 0 = unknown
+	Commission int64     `db:"commission"` // kobo that the vendor says it left us, 0 = unknown
+	Token      string    `db:"token"`      // what the vendor gave for the subscriber, "" = nothing; a secret
 	Detail     string    `db:"detail"`
 	Queries    int       `db:"queries"`   // status queries made
 	NotFound   int       `db:"not_found"` // how many of them found nothing

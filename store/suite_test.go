@@ -53,6 +53,7 @@ var suite = []struct {
 	{"commission is rounded down", commissionRounded},
 	{"no commission in force", noCommission},
 	{"odd answers are cut to fit", oddAnswers},
+	{"tokens are kept", tokensKept},
 	{"purchases are listed", purchasesListed},
 
 	{"review waits for a person", reviewWaits},

@@ -80,8 +80,9 @@ func (db *DB) OpenPurchase(ctx context.Context, msisdn, recipient string, amount
 //	delivered_late
 //	delivered       reversed        reversed        the capture is reversed and the wallet refunded
 //
-// Of a, VendorRef, Cost, Detail, HTTPStatus and Queries are recorded. Errors:
-// ErrConflict, ErrNotFound; ErrInvalid for another combination.
+// Of a, VendorRef, Cost, Commission, Token, Detail, HTTPStatus and Queries are
+// recorded, and of p the Token. Errors: ErrConflict, ErrNotFound; ErrInvalid for
+// another combination.
 func (db *DB) Turn(ctx context.Context, p Purchase, a Attempt) (turned Purchase, err error) {
 	err = db.tx(ctx, func(tx *sqlx.Tx) error {
 		turned, err = db.turn(ctx, tx, p, a)
@@ -104,11 +105,15 @@ func (db *DB) turn(ctx context.Context, tx *sqlx.Tx, p Purchase, a Attempt) (Pur
 	default:
 		return Purchase{}, fmt.Errorf("attempt %d is %s, purchase %s: %w", a.N, a.State, p.State, ErrInvalid)
 	}
-	set := func(*sqlx.Tx, *Purchase) error { return nil }
+	set := func(_ *sqlx.Tx, stored *Purchase) error {
+		stored.Token = clip(p.Token, wToken)
+		return nil
+	}
 	return db.changeIn(ctx, tx, p, next, set, func(tx *sqlx.Tx, stored Purchase) error {
-		err := one(tx.ExecContext(ctx, `UPDATE attempts SET state = ?, vendor_ref = ?, cost = ?, detail = ?, http_status = ?, queries = ?
-			WHERE purchase_id = ? AND n = ? AND state IN (?, ?, ?)`, append([]any{a.State, clip(a.VendorRef, 128), a.Cost, clip(a.Detail, 255),
-			a.HTTPStatus, a.Queries, p.ID, a.N}, from...)...))
+		err := one(tx.ExecContext(ctx, `UPDATE attempts SET state = ?, vendor_ref = ?, cost = ?, commission = ?, token = ?, detail = ?,
+			http_status = ?, queries = ? WHERE purchase_id = ? AND n = ? AND state IN (?, ?, ?)`,
+			append([]any{a.State, clip(a.VendorRef, 128), a.Cost, a.Commission, clip(a.Token, wToken), clip(a.Detail, 255),
+				a.HTTPStatus, a.Queries, p.ID, a.N}, from...)...))
 		if err != nil {
 			return err
 		}

@@ -302,7 +302,10 @@ func (e *Endpoint) finding(r Request, a answer, vals *values) Finding {
 
 // account tells an operator what the vendor said.
 func (v *vendor) account(r Request, op *operation, a answer, matched bool) string {
-	said := text(op.fields.message, a.doc)
+	said, body := text(op.fields.message, a.doc), string(a.body)
+	if token := op.fields.given(a.doc); token != "" {
+		said, body = strings.ReplaceAll(said, token, hidden), strings.ReplaceAll(body, token, hidden)
+	}
 	status := fmt.Sprintf("HTTP %d", a.status)
 	switch {
 	case matched && said != "":
@@ -310,9 +313,9 @@ func (v *vendor) account(r Request, op *operation, a answer, matched bool) strin
 	case matched:
 		return v.detail(r, status)
 	case a.parseErr != nil:
-		return v.detail(r, status, "no JSON", string(a.body))
+		return v.detail(r, status, "no JSON", body)
 	}
-	return v.detail(r, status, "no rule matches", string(a.body))
+	return v.detail(r, status, "no rule matches", body)
 }
 
 const maxDetail = 200 // bytes

@@ -495,3 +495,22 @@ func TestRuleWords(t *testing.T) {
 		}
 	}
 }
+
+// What the subscriber must be given is in the result, and in no text for operators.
+func TestTokenOfASaleIsHidden(t *testing.T) {
+	text := strings.Replace(acme, "cost: {path: cost, unit: naira}, message: text}", "message: text, token: pin}", 2)
+	for answer, want := range map[string]vendors.Result{
+		`{"state":"DONE","pin":"77-88","text":"your PIN is 77-88"}`: {Outcome: vendors.Delivered, Token: "77-88", Detail: "HTTP 200: your PIN is <secret>"},
+		`{"state":"ODD","pin":"77-88"}`:                             {Outcome: vendors.Ambiguous, Detail: `HTTP 200: no rule matches: {"state":"ODD","pin":"<secret>"}`},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
+		e := acmeAt(t, server.URL, text, vendors.Options{})
+		if r := e.Vend(t.Context(), hundred("mtn")); r.Outcome != want.Outcome || r.Token != want.Token || r.Detail != want.Detail {
+			t.Errorf("%s: %+v", answer, r)
+		}
+		if f := e.Query(t.Context(), hundred("mtn"), ""); f.Token != want.Token || f.Detail != want.Detail {
+			t.Errorf("%s: %+v", answer, f)
+		}
+		server.Close()
+	}
+}

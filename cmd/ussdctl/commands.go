@@ -160,6 +160,7 @@ type purchaseRow struct {
 	Cost       int64        `json:"cost_kobo,omitempty"`
 	Commission int64        `json:"commission_kobo,omitempty"`
 	BPS        int          `json:"commission_bps,omitempty"`
+	Token      string       `json:"token,omitempty"`
 	Attempts   int          `json:"attempts"`
 	Session    string       `json:"session"`
 	Owner      string       `json:"owner"`
@@ -172,24 +173,26 @@ type purchaseRow struct {
 }
 
 type attemptRow struct {
-	N         int        `json:"n"`
-	Vendor    string     `json:"vendor"`
-	Reference string     `json:"reference"`
-	State     string     `json:"state"`
-	Reason    string     `json:"reason,omitempty"`
-	HTTP      int        `json:"http_status,omitempty"`
-	VendorRef string     `json:"vendor_ref,omitempty"`
-	Cost      int64      `json:"cost_kobo,omitempty"`
-	Queries   int        `json:"queries"`
-	Detail    string     `json:"detail,omitempty"`
-	Started   time.Time  `json:"started_at"`
-	Finished  *time.Time `json:"finished_at,omitempty"`
+	N          int        `json:"n"`
+	Vendor     string     `json:"vendor"`
+	Reference  string     `json:"reference"`
+	State      string     `json:"state"`
+	Reason     string     `json:"reason,omitempty"`
+	HTTP       int        `json:"http_status,omitempty"`
+	VendorRef  string     `json:"vendor_ref,omitempty"`
+	Cost       int64      `json:"cost_kobo,omitempty"`
+	Commission int64      `json:"commission_kobo,omitempty"`
+	Token      string     `json:"token,omitempty"`
+	Queries    int        `json:"queries"`
+	Detail     string     `json:"detail,omitempty"`
+	Started    time.Time  `json:"started_at"`
+	Finished   *time.Time `json:"finished_at,omitempty"`
 }
 
 func purchaseOf(p store.Purchase) purchaseRow {
 	r := purchaseRow{Ref: p.Ref, MSISDN: p.MSISDN, Recipient: p.Recipient, Network: p.Network, Amount: p.Amount, State: p.State,
 		Reason: p.Reason, Vendor: p.Vendor, VendorRef: p.VendorRef, Cost: p.Cost, Commission: p.Commission, BPS: p.CommissionBPS,
-		Attempts: p.Attempts, Session: strconv.FormatInt(p.Session, 10), Owner: p.Owner, Created: p.CreatedAt,
+		Token: hidden(p.Token), Attempts: p.Attempts, Session: strconv.FormatInt(p.Session, 10), Owner: p.Owner, Created: p.CreatedAt,
 		Unsure: present(p.UnsureAt), Known: present(p.FailedAt), Decided: present(p.DecidedAt)}
 	if p.State == store.Pending {
 		r.Next = present(p.NextAt)
@@ -243,9 +246,17 @@ func purchaseShow(c *call) error {
 	if err != nil {
 		return err
 	}
-	row := purchaseOf(p)
+	row, shown := purchaseOf(p), hidden
+	if c.full {
+		shown = func(token string) string { return token }
+		row.Token = p.Token
+	}
+	var told int64
 	for _, a := range attempts {
-		row.Tries = append(row.Tries, attemptRow{a.N, a.Vendor, a.Reference, a.State, a.Reason, a.HTTPStatus, a.VendorRef, a.Cost,
+		if a.State == store.Delivered || a.State == store.Reversed {
+			told = a.Commission
+		}
+		row.Tries = append(row.Tries, attemptRow{a.N, a.Vendor, a.Reference, a.State, a.Reason, a.HTTPStatus, a.VendorRef, a.Cost, a.Commission, shown(a.Token),
 			a.Queries, a.Detail, a.StartedAt, present(a.FinishedAt)})
 	}
 	if c.json {
@@ -253,7 +264,7 @@ func purchaseShow(c *call) error {
 	}
 	if err := pairs(c.out, [][2]string{
 		{"transaction", p.Ref}, {"state", p.State}, {"reason", p.Reason}, {"paid by", p.MSISDN}, {"for", p.Recipient + " on " + p.Network},
-		{"amount", menus.Naira(p.Amount)}, {"commission", commission(p)}, {"cost", cost(p)}, {"created", when(p.CreatedAt)}, {"in doubt since", when(p.UnsureAt)}, {"decided", when(p.DecidedAt)},
+		{"amount", menus.Naira(p.Amount)}, {"commission", commission(p, told)}, {"cost", cost(p)}, {"created", when(p.CreatedAt)}, {"in doubt since", when(p.UnsureAt)}, {"decided", when(p.DecidedAt)}, {"token", row.Token},
 		{"session", row.Session}, {"owner", p.Owner},
 	}); err != nil {
 		return err
@@ -281,11 +292,25 @@ func cost(p store.Purchase) string {
 	return menus.Naira(p.ComputedCost()) + "; the vendor says " + menus.Naira(p.Cost)
 }
 
-func commission(p store.Purchase) string {
+// hidden tells that there is a secret, and not which.
+func hidden(secret string) string {
+	if secret == "" {
+		return ""
+	}
+	return "****"
+}
+
+// commission is what the vendor left us by our rate, and by its own word if that is
+// another: told, 0 for nothing.
+func commission(p store.Purchase, told int64) string {
 	if p.State != store.Delivered && p.State != store.Reversed {
 		return ""
 	}
-	return fmt.Sprintf("%s at %d basis points", menus.Naira(p.Commission), p.CommissionBPS)
+	s := fmt.Sprintf("%s at %d basis points", menus.Naira(p.Commission), p.CommissionBPS)
+	if told != 0 && told != p.Commission {
+		s += "; the vendor says " + menus.Naira(told)
+	}
+	return s
 }
 
 func ledgerCheck(c *call) error {

@@ -70,7 +70,9 @@ var commands = slices.Concat([]command{
 		f.BoolVar(&c.variance, "variance", false, "only those whose vendor took another cost than computed")
 		f.DurationVar(&c.since, "since", 0, "only those of the last `DURATION`, such as 24h")
 	}},
-	{name: "purchase show", args: "TXN", n: 1, does: "one purchase with its attempts", run: purchaseShow},
+	{name: "purchase show", args: "TXN", n: 1, does: "one purchase with its attempts", run: purchaseShow, flags: func(c *call, f *flag.FlagSet) {
+		f.BoolVar(&c.full, "full", false, "also the token that the vendor gave for the subscriber, which is like cash")
+	}},
 	{name: "ledger check", does: "prove the books; exit code 1 if anything is off", run: ledgerCheck},
 	{name: "session list", does: "sessions, newest first", run: sessionList, flags: func(c *call, f *flag.FlagSet) {
 		listFlags(c, f)

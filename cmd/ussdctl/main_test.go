@@ -134,7 +134,8 @@ func seed(t *testing.T, name string) {
 	}
 	p, a := buy(first, 100_00, amina)
 	a.State, a.HTTPStatus, a.VendorRef, a.Cost, a.Detail = store.Delivered, 200, "MTN-77", 97_00, "\x1b[2Jsuccess\n\tindeed"
-	p.VendorRef, p.Cost = a.VendorRef, a.Cost
+	a.Commission, a.Token = 2_50, "1234-5678"
+	p.VendorRef, p.Cost, p.Token = a.VendorRef, a.Cost, a.Token
 	_, err = db.Record(ctx, p, a, store.Delivered)
 	must(err)
 	p, a = buy(second, 250_00, bola)

@@ -136,19 +136,24 @@ func (o *outbox) Receipt(ctx context.Context, smsc, id, state string) error {
 	return err
 }
 
-// text is what the subscriber is told. It fits one short message.
+// text is what the subscriber is told. It fits one short message, unless a token of
+// the vendor's is long.
 func (o *outbox) text(m store.Message) string {
 	p := m.Purchase
+	token := ""
+	if p.Token != "" {
+		token = " Token: " + p.Token + "."
+	}
 	what := fmt.Sprintf("%s %s airtime for %s", menus.Naira(p.Amount), o.name(p.Network), local(p.Recipient))
 	switch m.Kind {
 	case store.Delivered:
-		return fmt.Sprintf("%s was delivered. Ref %s.", what, p.Ref)
+		return fmt.Sprintf("%s was delivered.%s Ref %s.", what, token, p.Ref)
 	case store.Failed:
 		return fmt.Sprintf("%s failed. %s is back in your wallet. Ref %s.", what, menus.Naira(p.Amount), p.Ref)
 	case store.Reversed:
 		return fmt.Sprintf("%s was taken back by the network. %s is back in your wallet. Ref %s.", what, menus.Naira(p.Amount), p.Ref)
 	case store.Late:
-		return fmt.Sprintf("%s was delivered after all. Your refund is yours to keep. Ref %s.", what, p.Ref)
+		return fmt.Sprintf("%s was delivered after all.%s Your refund is yours to keep. Ref %s.", what, token, p.Ref)
 	}
 	return fmt.Sprintf("%s: %s. Ref %s.", what, m.Kind, p.Ref)
 }

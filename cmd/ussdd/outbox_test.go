@@ -115,8 +115,13 @@ func TestOutbox(t *testing.T) {
 	for _, kind := range []string{store.Delivered, store.Failed, store.Reversed, store.Late} {
 		m := store.Message{Kind: kind, Purchase: first}
 		m.Purchase.Amount = 50_000_00
-		if text := o.text(m); len(text) > 160 {
+		if text := o.text(m); len(text) > 160 || strings.Contains(text, "Token") {
 			t.Errorf("%s takes %d characters: %s", kind, len(text), text)
+		}
+		m.Purchase.Token = "1234-5678-9012-3456-7890"
+		text := o.text(m)
+		if has := strings.Contains(text, " Token: 1234-5678-9012-3456-7890."); has != (kind == store.Delivered || kind == store.Late) {
+			t.Errorf("%s: %s", kind, text)
 		}
 	}
 }

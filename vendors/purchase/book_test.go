@@ -156,7 +156,7 @@ func (b *book) Record(_ context.Context, p purchase.Purchase, a purchase.Attempt
 			r.FailedAt = a.FinishedAt
 		}
 	}
-	r.Reason, r.VendorRef, r.Cost, r.NextAt = p.Reason, p.VendorRef, p.Cost, stamp(p.NextAt)
+	r.Reason, r.VendorRef, r.Cost, r.Token, r.NextAt = p.Reason, p.VendorRef, p.Cost, p.Token, stamp(p.NextAt)
 	b.decide(r)
 	return r.Purchase, nil
 }
@@ -228,7 +228,8 @@ func (b *book) Turn(_ context.Context, p purchase.Purchase, a purchase.Attempt) 
 	if was := r.attempts[a.N-1].State; (a.State == purchase.Reversed) != (was == purchase.Delivered) || was == purchase.DeliveredLate {
 		b.t.Errorf("%s: turn from %s to %s", p.Ref, was, a.State)
 	}
-	r.attempts[a.N-1].State = a.State
+	r.attempts[a.N-1] = a
+	r.Token = p.Token
 	if a.State == purchase.Reversed {
 		b.balance[r.MSISDN] += r.Amount
 		b.post("reversal", r.Ref, map[string]int64{"float:" + r.Vendor: -r.ComputedCost(), "revenue": -r.Commission, "wallet:" + r.MSISDN: r.Amount})

@@ -28,13 +28,13 @@
 //  5. Desk.Run queries pending purchases when Endpoint.QueryPlan says; Desk.Check
 //     does at once. After Config.MaxPending, or when the vendor does not answer
 //     for older tries, the purchase needs review: a person decides, and nothing
-//     is guessed. A vendor
-//     that says "failed" has the money released and not another vendor tried,
-//     since the subscriber has long seen the processing screen and may have
-//     bought elsewhere. "Not found" counts only if the vendor's word on it is
-//     final, a grace after the attempt ended or must have, and as many times in
-//     a row, in its turn by the plan, as the vendor is configured for; then the
-//     attempt never arrived, and the purchase goes on as in step 4.
+//     is guessed. A vendor that says "failed" has the money released and not
+//     another vendor tried, since the subscriber has long seen the processing
+//     screen and may have bought elsewhere. "Not found" counts only if the
+//     vendor's word on it is final, a grace after the attempt ended or must have,
+//     and as many times in a row, in its turn by the plan, as the vendor is
+//     configured for; then the attempt never arrived, and the purchase goes on as
+//     in step 4.
 //  6. What was ambiguous is asked about once more after the decision, and so is
 //     what an operator or a call-back asks for. A truth that is another than was
 //     decided is recorded beside the decision (a delivery after the release, a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,6 +162,51 @@ func TestRecheckOnDemand(t *testing.T) {
 		}
 		s.check()
 	})
+}
+
+// TestToken: what the vendor gives for the subscriber is kept, whenever it tells
+// it, and not logged.
+func TestToken(t *testing.T) {
+	const token = "1234-5678-9012"
+	gives := delivers
+	gives.result.Token, gives.result.Commission = token, 3_00
+	for _, test := range []struct {
+		name string
+		does behaviour
+		late bool
+	}{
+		{"at once", gives, false},
+		{"by a query", losesAnswer, false},
+		{"after the release", works.thenFails(), true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t, newBook(t), test.does)
+				s.token = token
+				var log strings.Builder
+				p := start(s, "one", logged(&log))
+				bought, err := p.Buy(patience(t, time.Minute), order("k"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if test.late {
+					if bought.Token != "" {
+						t.Errorf("a token of nothing: %+v", bought)
+					}
+					s.truthIs(bought.Ref, "delivered")
+					pass(2 * time.Hour)
+				}
+				p.stop()
+				r := s.book.only()
+				if a := r.attempts[0]; r.Token != token || a.Token != token || a.Commission != 3_00 {
+					t.Errorf("%+v", r)
+				}
+				if strings.Contains(log.String(), token) {
+					t.Errorf("logged:\n%s", log.String())
+				}
+			})
+		})
+	}
 }
 
 func TestClocks(t *testing.T) {

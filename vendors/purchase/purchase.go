@@ -107,6 +107,7 @@ type Purchase struct {
 	Cost          int64     // kobo that the vendor says it charged; 0 = not told
 	Commission    int64     // kobo that stay with us; set by the Ledger on capture
 	CommissionBPS int       // the rate that Commission was computed with, in basis points
+	Token         string    // what the vendor gave for the subscriber, of a meter say; "" = nothing; kept like a secret
 	Owner         string    // the desk that works on it: Config.Owner
 	Version       int64     // counts the moves; every move compares it
 	CreatedAt     time.Time // when the money was held
@@ -145,6 +146,8 @@ type Attempt struct {
 	HTTPStatus int    // of the last answer; 0 = none
 	VendorRef  string
 	Cost       int64     // kobo; 0 = not told
+	Commission int64     // kobo that the vendor says it left us; 0 = not told
+	Token      string    // as Purchase.Token
 	Detail     string    // for the operator
 	Queries    int       // queries made
 	NotFound   int       // consecutive queries, the last ones, that count as not found
@@ -225,7 +228,7 @@ type Ledger interface {
 
 	// Record updates a and moves p, Sending or Pending, to next: Held, Pending,
 	// Review, Delivered (with the postings of a capture) or Failed (of a release). It
-	// writes p.Reason, p.VendorRef, p.Cost and p.NextAt.
+	// writes p.Reason, p.VendorRef, p.Cost, p.Token and p.NextAt.
 	Record(ctx context.Context, p Purchase, a Attempt, next string) (Purchase, error)
 
 	// Release moves p from Held to Failed with reason, with the postings of a
@@ -250,7 +253,8 @@ type Ledger interface {
 	// Turn records the truth about attempt a of the decided purchase p, whose
 	// State says it: DeliveredLate for a closed attempt that delivered, which makes Failed
 	// DeliveredLate and leaves Delivered and DeliveredLate; Reversed for the one that had
-	// delivered, which makes Delivered Reversed. The postings go with it.
+	// delivered, which makes Delivered Reversed. The postings go with it. It
+	// writes p.Token.
 	Turn(ctx context.Context, p Purchase, a Attempt) (Purchase, error)
 
 	// Rechecks gives up to limit decided purchases whose vendors owner is to ask

@@ -1,6 +1,7 @@
 package purchase
 
 import (
+	"cmp"
 	"context"
 
 	"ussdd/vendors"
@@ -18,15 +19,25 @@ func (w *work) recheck(ref string) error {
 	}
 	sure := true
 	for _, a := range w.attempts {
-		turn, ok, err := w.truth(a)
+		if a.known() {
+			continue
+		}
+		ep, ok := w.routes().Endpoint(a.Vendor, w.p.Network)
+		if !ok {
+			sure = false
+			continue
+		}
+		found, err := w.ask(ep, a)
 		if err != nil {
 			return err
 		}
-		sure = sure && ok
-		if turn == "" {
+		_, _, final := ep.NotFoundFinal()
+		truth, told := a.truth(found.State, final)
+		sure = sure && told
+		if truth == "" {
 			continue
 		}
-		if err := w.turn(a, turn); err != nil {
+		if err := w.turn(a, truth, found); err != nil {
 			return err
 		}
 	}
@@ -36,45 +47,38 @@ func (w *work) recheck(ref string) error {
 	return w.insist("recheck", moveFor, func(ctx context.Context) error { return w.ledger.Rechecked(ctx, w.p, sure) })
 }
 
-// truth asks the vendor about a closed attempt. turn is DeliveredLate or Reversed if it
-// ended otherwise than is recorded; sure tells that the vendor's word is final.
-func (w *work) truth(a Attempt) (turn string, sure bool, err error) {
+// known tells that there is nothing to ask about an attempt: it never reached the
+// vendor, or the vendor has told its truth.
+func (a Attempt) known() bool {
+	return a.State == Unavailable || a.State == NotSent && a.Queries == 0 || a.State == DeliveredLate || a.State == Reversed
+}
+
+// truth is DeliveredLate or Reversed if a closed attempt ended otherwise than is
+// recorded; sure tells that the vendor's word is final, which "not found" is if
+// the vendor's file says so.
+func (a Attempt) truth(found vendors.FindingState, final bool) (turn string, sure bool) {
 	switch {
-	case a.State == Unavailable, a.State == NotSent && a.Queries == 0, a.State == DeliveredLate, a.State == Reversed:
-		return "", true, nil // it never reached the vendor, or its truth is known
+	case found == vendors.FoundDelivered && a.State != Delivered:
+		return DeliveredLate, true
+	case found == vendors.FoundFailed && a.State == Delivered:
+		return Reversed, true
+	case found == vendors.FoundDelivered, found == vendors.FoundFailed:
+		return "", true
 	}
-	ep, ok := w.routes().Endpoint(a.Vendor, w.p.Network)
-	if !ok {
-		return "", false, nil
-	}
-	found, err := w.ask(ep, a)
-	if err != nil {
-		return "", false, err
-	}
-	switch {
-	case found.State == vendors.FoundDelivered && a.State != Delivered:
-		return DeliveredLate, true, nil
-	case found.State == vendors.FoundFailed && a.State == Delivered:
-		return Reversed, true, nil
-	case found.State == vendors.FoundDelivered, found.State == vendors.FoundFailed:
-		return "", true, nil
-	case found.State == vendors.NotFound && a.State != Delivered:
-		_, _, final := ep.NotFoundFinal()
-		return "", final, nil
-	}
-	return "", false, nil
+	return "", found == vendors.NotFound && a.State != Delivered && final
 }
 
 // turn records the truth about an attempt, and raises it: somebody's money is
 // not where it was believed to be.
-func (w *work) turn(a Attempt, truth string) error {
+func (w *work) turn(a Attempt, truth string, found vendors.Finding) error {
 	was, next := w.p.State, w.p.State
 	if truth == Reversed || was == Failed {
 		next = truth
 	}
 	a.State = truth
-	a.Queries++
+	a.hear(found)
 	p := w.p
+	p.Token = cmp.Or(p.Token, a.Token)
 	err := w.move("turn", next, func(ctx context.Context) (Purchase, error) { return w.ledger.Turn(ctx, p, a) })
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package purchase
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -307,7 +308,8 @@ func (w *work) settle(a Attempt, res vendors.Result) error {
 	outcome := trusted(res)
 	w.count(func(s *Stats) { s.Vends[outcome]++ })
 	a.State, a.Reason, a.FinishedAt = outcome.String(), res.Reason, w.cfg.Now()
-	a.HTTPStatus, a.VendorRef, a.Cost, a.Detail = res.HTTPStatus, res.VendorRef, res.Cost, res.Detail
+	a.HTTPStatus, a.VendorRef, a.Detail = res.HTTPStatus, res.VendorRef, res.Detail
+	a.Cost, a.Commission, a.Token = res.Cost, res.Commission, res.Token
 	next := Pending
 	switch outcome {
 	case vendors.Delivered:
@@ -377,14 +379,8 @@ func (w *work) query() error {
 	if err != nil {
 		return err
 	}
-	a.Queries++
-	a.HTTPStatus = found.HTTPStatus
-	a.VendorRef = or(found.VendorRef, a.VendorRef)
-	a.Reason = or(found.Reason, a.Reason)
-	a.Detail = or(found.Detail, a.Detail)
-	if found.Cost != 0 {
-		a.Cost = found.Cost
-	}
+	a.hear(found)
+	a.Reason = cmp.Or(found.Reason, a.Reason)
 	if found.State != vendors.NotFound {
 		a.NotFound = 0
 	}
@@ -456,17 +452,20 @@ func (w *work) ended(a Attempt) time.Time {
 	return a.FinishedAt
 }
 
-func or(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
+// hear takes what a query tells about an attempt, whatever becomes of it.
+func (a *Attempt) hear(f vendors.Finding) {
+	a.Queries++
+	a.HTTPStatus = f.HTTPStatus
+	a.VendorRef = cmp.Or(f.VendorRef, a.VendorRef)
+	a.Detail = cmp.Or(f.Detail, a.Detail)
+	a.Cost, a.Commission = cmp.Or(f.Cost, a.Cost), cmp.Or(f.Commission, a.Commission)
+	a.Token = cmp.Or(f.Token, a.Token)
 }
 
 // record writes down what is known of attempt a, and moves the purchase.
 func (w *work) record(a Attempt, outcome vendors.Outcome, next string) error {
 	p, now := w.p, w.cfg.Now()
-	p.Reason, p.VendorRef, p.Cost = reason(outcome, a.Reason), a.VendorRef, a.Cost
+	p.Reason, p.VendorRef, p.Cost, p.Token = reason(outcome, a.Reason), a.VendorRef, a.Cost, a.Token
 	switch next {
 	case Delivered:
 		p.Reason = ""

@@ -76,6 +76,7 @@ type shop struct {
 	age       time.Duration     // for how long vendors answer queries, 0 = for ever
 	skips     map[string]string // why vendors are not to be tried
 	asks      []vendors.Ask     // that routes were made for
+	token     string            // that queries find
 	named     func(own string, at time.Time) (string, error)
 	truth     map[string]string   // by reference
 	sent      map[string]bool     // references that a vendor was called with
@@ -215,7 +216,7 @@ func (c counter) Query(_ context.Context, req vendors.Request, vendorRef string)
 	}
 	switch s.truth[req.Reference] {
 	case "delivered":
-		return vendors.Finding{State: vendors.FoundDelivered, VendorRef: "V-3", Cost: 98_00, HTTPStatus: 200}
+		return vendors.Finding{State: vendors.FoundDelivered, VendorRef: "V-3", Cost: 98_00, Commission: 3_00, Token: s.token, HTTPStatus: 200}
 	case "failed":
 		return vendors.Finding{State: vendors.FoundFailed, Reason: vendors.ReasonRefused, HTTPStatus: 200}
 	case "working":

@@ -17,9 +17,11 @@ CREATE TRIGGER IF NOT EXISTS postings_update BEFORE UPDATE ON postings FOR EACH 
 CREATE TRIGGER IF NOT EXISTS postings_delete BEFORE DELETE ON postings FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'postings are never deleted';
 
 -- unsure_at: when the purchase first was ambiguous. failed_at: when it was known that the last attempt had failed.
+-- token: what the vendor gave for the subscriber.
 ALTER TABLE purchases
     ADD COLUMN unsure_at BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN failed_at BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN token VARCHAR(200) NOT NULL DEFAULT '',
     ADD INDEX purchases_recipient (recipient, id),
     DROP CONSTRAINT purchases_state_known,
     ADD CONSTRAINT purchases_states CHECK (state IN ('held', 'sending', 'pending', 'needs_review', 'delivered', 'failed', 'reversed', 'delivered_late'));
@@ -29,7 +31,10 @@ UPDATE purchases SET unsure_at = created_at WHERE state = 'pending' AND unsure_a
 
 UPDATE purchases SET failed_at = decided_at WHERE state = 'failed' AND failed_at = 0 AND unsure_at = 0;
 
+-- commission: what the vendor says it left us.
 ALTER TABLE attempts
+    ADD COLUMN commission BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN token VARCHAR(200) NOT NULL DEFAULT '',
     DROP CONSTRAINT attempts_state_known,
     ADD CONSTRAINT attempts_states CHECK (state IN ('sending', 'pending', 'delivered', 'declined', 'not_sent', 'unavailable', 'reversed', 'delivered_late'));
 

@@ -48,6 +48,7 @@ CREATE TRIGGER postings_update BEFORE UPDATE ON postings BEGIN SELECT RAISE(ABOR
 CREATE TRIGGER postings_delete BEFORE DELETE ON postings BEGIN SELECT RAISE(ABORT, 'postings are never deleted'); END;
 
 -- unsure_at: when the purchase first was ambiguous. failed_at: when it was known that the last attempt had failed.
+-- token: what the vendor gave for the subscriber.
 CREATE TABLE purchases_new (
     id             INTEGER NOT NULL PRIMARY KEY,
     ref            TEXT    NOT NULL,
@@ -72,14 +73,18 @@ CREATE TABLE purchases_new (
     decided_at     INTEGER NOT NULL,
     next_at        INTEGER NOT NULL,
     unsure_at      INTEGER NOT NULL DEFAULT 0,
-    failed_at      INTEGER NOT NULL DEFAULT 0
+    failed_at      INTEGER NOT NULL DEFAULT 0,
+    token          TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 
 -- What is pending or failed was so at these times at the latest: its clock has a start.
-INSERT INTO purchases_new SELECT id, ref, idem_key, session_id, msisdn, recipient, network, amount, state, reason, attempts, vendor, vendor_ref, cost, commission,
+INSERT INTO purchases_new (id, ref, idem_key, session_id, msisdn, recipient, network, amount, state, reason, attempts, vendor, vendor_ref, cost, commission,
+    commission_bps, owner, version, created_at, updated_at, decided_at, next_at, unsure_at, failed_at)
+    SELECT id, ref, idem_key, session_id, msisdn, recipient, network, amount, state, reason, attempts, vendor, vendor_ref, cost, commission,
     commission_bps, owner, version, created_at, updated_at, decided_at, next_at, CASE state WHEN 'pending' THEN created_at ELSE 0 END,
     CASE state WHEN 'failed' THEN decided_at ELSE 0 END FROM purchases;
 
+-- commission: what the vendor says it left us.
 CREATE TABLE attempts_new (
     purchase_id   INTEGER NOT NULL REFERENCES purchases_new (id),
     n             INTEGER NOT NULL,
@@ -96,6 +101,8 @@ CREATE TABLE attempts_new (
     not_found     INTEGER NOT NULL,
     started_at    INTEGER NOT NULL,
     finished_at   INTEGER NOT NULL,
+    commission    INTEGER NOT NULL DEFAULT 0,
+    token         TEXT    NOT NULL DEFAULT '',
     live_purchase INTEGER GENERATED ALWAYS AS (CASE WHEN state IN ('sending', 'pending', 'delivered') THEN purchase_id END) STORED,
     PRIMARY KEY (purchase_id, n)
 ) STRICT;
