@@ -271,11 +271,13 @@ func (b *book) ask(ref string) {
 	b.rechecks[ref] = time.Now()
 }
 
-// hurry has the vendor of a pending purchase asked at once.
+// hurry has the vendor of a purchase asked at once, if it is pending.
 func (b *book) hurry(ref string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.purchases[ref].NextAt = stamp(time.Now())
+	if r := b.purchases[ref]; r.State == purchase.Pending {
+		r.NextAt = stamp(time.Now())
+	}
 }
 
 // asked tells whether nobody is to be asked again.

@@ -292,6 +292,7 @@ type process struct {
 	book  *book
 	shop  *shop
 	fault func(call string) fault // if set, asked at each call of the ledger
+	sells purchase.Routes         // if set, in place of the shop
 
 	mu      sync.Mutex
 	killed  bool
@@ -307,7 +308,10 @@ func start(s *shop, owner string, set ...func(*process, *purchase.Config)) *proc
 	for _, f := range set {
 		f(p, &cfg)
 	}
-	p.Desk = purchase.New(cfg, link{p}, func() purchase.Routes { return view{p} })
+	if p.sells == nil {
+		p.sells = view{p}
+	}
+	p.Desk = purchase.New(cfg, link{p}, func() purchase.Routes { return p.sells })
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopRun = cancel
 	go func() {
