@@ -153,6 +153,19 @@ func (f *fixture) wantLimit(what, limit string, change func(*store.Purchase)) st
 	return held
 }
 
+// wantBeyond is wantLimit to the last field.
+func (f *fixture) wantBeyond(what string, change func(*store.Purchase), want store.LimitError) {
+	f.Helper()
+	p := f.order()
+	p.CreatedAt = f.now()
+	change(&p)
+	_, _, err := f.db.Hold(f.ctx, p)
+	var beyond *store.LimitError
+	if !errors.As(err, &beyond) || *beyond != want {
+		f.Errorf("%s: %v, want %+v", what, err, want)
+	}
+}
+
 func amount(naira int64) func(*store.Purchase) {
 	return func(p *store.Purchase) { p.Amount = naira * 100 }
 }
@@ -194,24 +207,29 @@ func limits(f *fixture) {
 
 func velocity(f *fixture) {
 	limited(f, store.Limits{Velocity: 3, VelocityWindow: time.Minute})
+	begun := f.now()
 	for range 3 {
 		p := f.wantLimit("in time", "", amount(1))
 		if _, err := f.db.Release(f.ctx, p, "x"); err != nil {
 			f.Fatal(err)
 		}
+		f.advance(time.Second)
 	}
-	f.wantLimit("too fast, though they failed", store.LimitVelocity, amount(1))
+	f.wantBeyond("too fast, though they failed", amount(1), store.LimitError{Limit: store.LimitVelocity, Max: 3, Used: 3, Until: begun.Add(time.Minute)})
 	f.wantLimit("another", "", func(p *store.Purchase) { p.MSISDN = bola })
-	f.advance(time.Minute)
-	f.wantLimit("later", "", amount(1))
+	f.advance(begun.Add(time.Minute - time.Millisecond).Sub(f.now()))
+	f.wantLimit("not yet", store.LimitVelocity, amount(1))
+	f.advance(time.Millisecond)
+	f.wantLimit("as soon as told", "", amount(1))
+	f.wantBeyond("the next", amount(1), store.LimitError{Limit: store.LimitVelocity, Max: 3, Used: 3, Until: begun.Add(time.Minute + time.Second)})
 }
 
 // limitsByDay: the day begins at midnight in Lagos, an hour before UTC's.
 func limitsByDay(f *fixture) {
 	f.clock.Store(time.Date(2026, 11, 23, 22, 59, 0, 0, time.UTC).UnixMilli())
 	limited(f, store.Limits{Day: 100_00})
-	f.wantLimit("before midnight", "", amount(100))
-	f.wantLimit("too much", store.LimitDay, amount(1))
+	f.wantLimit("before midnight", "", amount(99))
+	f.wantBeyond("too much", amount(2), store.LimitError{Limit: store.LimitDay, Max: 100_00, Used: 99_00, Until: f.now().Add(time.Minute)})
 	f.advance(time.Minute)
 	f.wantLimit("after midnight", "", amount(100))
 	f.wantLimit("too much again", store.LimitDay, amount(1))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,6 +44,9 @@ type LimitError struct {
 	Limit string // one of the names of limits
 	Max   int64  // kobo, or purchases for LimitVelocity
 	Used  int64  // of Max, before this purchase; 0 for a limit of one purchase
+	// Until is when something falls out of what is counted: the end of the day,
+	// or of the velocity's window. Zero for a limit of one purchase.
+	Until time.Time
 }
 
 func (e *LimitError) Error() string {
@@ -66,7 +70,7 @@ func (db *DB) withinLimits(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 			return &LimitError{Limit: one.name, Max: one.max}
 		}
 	}
-	day := millis(lagosDay(p.CreatedAt))
+	day := lagosDay(p.CreatedAt)
 	for _, sum := range []struct {
 		name      string
 		max       int64
@@ -87,27 +91,27 @@ func (db *DB) withinLimits(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 		}
 		var used int64
 		err := tx.GetContext(ctx, &used, "SELECT COALESCE(SUM(amount), 0) FROM purchases WHERE "+sum.condition+
-			" AND created_at >= ? AND state NOT IN ('failed', 'reversed')", append(sum.args, day)...)
+			" AND created_at >= ? AND state NOT IN ('failed', 'reversed')", append(sum.args, millis(day))...)
 		if err != nil {
 			return err
 		}
 		if p.Amount > sum.max-used {
-			return &LimitError{Limit: sum.name, Max: sum.max, Used: used}
+			return &LimitError{Limit: sum.name, Max: sum.max, Used: used, Until: day.AddDate(0, 0, 1).UTC()}
 		}
 	}
 	if l.Velocity <= 0 {
 		return nil
 	}
-	var begun int
-	err := tx.GetContext(ctx, &begun, "SELECT COUNT(*) FROM purchases WHERE msisdn = ? AND created_at > ?",
-		p.MSISDN, millis(p.CreatedAt.Add(-l.VelocityWindow)))
-	if err != nil {
+	var first int64 // of the last so many
+	err := notFound(tx.GetContext(ctx, &first, "SELECT created_at FROM purchases WHERE msisdn = ? AND created_at > ? ORDER BY created_at DESC LIMIT 1 OFFSET ?",
+		p.MSISDN, millis(p.CreatedAt.Add(-l.VelocityWindow)), l.Velocity-1))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
 		return err
 	}
-	if begun >= l.Velocity {
-		return &LimitError{Limit: LimitVelocity, Max: int64(l.Velocity), Used: int64(begun)}
-	}
-	return nil
+	return &LimitError{Limit: LimitVelocity, Max: int64(l.Velocity), Used: int64(l.Velocity), Until: instant(first).Add(l.VelocityWindow)}
 }
 
 // lockLimit locks a subject until the end of the transaction.
