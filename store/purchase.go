@@ -246,6 +246,9 @@ func (db *DB) Record(ctx context.Context, p Purchase, a Attempt, next string) (P
 	row := attemptRow{Attempt: a, FinishedMS: millis(a.FinishedAt)}
 	row.Reason, row.VendorRef, row.Detail, row.Token = clip(a.Reason, 64), clip(a.VendorRef, 128), clip(a.Detail, 255), clip(a.Token, wToken)
 	set := func(tx *sqlx.Tx, stored *Purchase) error {
+		if stored.State == Review {
+			return ErrConflict // an operator's
+		}
 		stored.Reason, stored.VendorRef, stored.Cost, stored.NextAt = clip(p.Reason, 64), clip(p.VendorRef, 128), p.Cost, p.NextAt
 		stored.Token = clip(p.Token, wToken)
 		switch next {
