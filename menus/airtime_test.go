@@ -64,6 +64,12 @@ Please wait...
 
 1. Check status`
 
+	openMenu = `N100 for 08012345678 is still being processed (TXN-0123456789ABC).
+
+1. Check status
+2. Buy again
+0. Cancel`
+
 	success = `OK Airtime Purchase Successful!
 
 Network: MTN
@@ -100,12 +106,19 @@ func TestAirtimePaths(t *testing.T) {
 	after := func(first []line, more ...line) []line { return append(append([]line{}, first...), more...) }
 	toBuy := after(toConfirm, line{"1", bought})
 	gone := "\n<completed>"
+	at := time.Date(2026, 11, 23, 13, 5, 0, 0, time.UTC)
 	withTxn := []any{"txn", menus.Text(txn)}
+	named := []any{"network_name", menus.Text("MTN")}
+	beyond := []any{"left", menus.Money(250_00), "until", menus.Time(at)}
 	pending := after(toBuy, line{result{"pending", withTxn}, processingMenu}, line{"1", "<status 2: txn=" + txn + ">"})
+	open := after(toBuy, line{result{"pending/open", withTxn}, openMenu})
+	limit := func(reason, see string) []line {
+		return after(toBuy, line{result{"declined/" + reason, beyond}, see + gone})
+	}
 
 	for name, lines := range map[string][]line{
 		"delivered":              after(toBuy, line{result{"delivered", withTxn}, success}),
-		"delivered later":        after(pending, line{result{"pending", nil}, processingMenu}, line{"1", "<status 3: txn=" + txn + ">"}, line{result{"delivered", nil}, success}),
+		"delivered later":        after(pending, line{result{"pending", nil}, processingMenu}, line{"1", "<status 3: txn=" + txn + ">"}, line{result{"delivered", named}, success}),
 		"refunded later":         after(pending, line{result{"declined", nil}, timedOut + gone}),
 		"status not known":       after(pending, line{result{"failed", nil}, processingMenu}),
 		"impatient":              after(toBuy, line{result{"pending", withTxn}, processingMenu}, line{"2", wrongChoice + "\n\n" + processingMenu}),
@@ -115,11 +128,22 @@ func TestAirtimePaths(t *testing.T) {
 		"declined, other reason": after(toBuy, line{result{"declined/odd", nil}, unavailable + gone}),
 		"number refused":         after(toBuy, line{result{"declined/bad_number", nil}, wrongNumber + gone}),
 		"outside limits":         after(toBuy, line{result{"declined/limit", nil}, "Error: N100 is outside the limits of MTN. You have not been charged." + gone}),
-		"not sent":               after(toBuy, line{result{"not_sent", nil}, timedOut + gone}),
-		"cancelled":              after(toConfirm, line{"2", "Purchase cancelled. You have not been charged." + gone}),
-		"exit":                   {{" 0 ", goodbye}},
-		"odd transaction":        after(toBuy, line{result{"pending", []any{"txn", menus.Money(5)}}, processingMenu}, line{"1", unavailable + "\n<error>"}),
-		"lost transaction":       after(toBuy, line{result{"delivered", nil}, unavailable + "\n<error>"}),
+		"open, and looked at": after(open, line{"1", "<status 2: txn=" + txn + ">"}, line{result{"pending", nil}, processingMenu},
+			line{"1", "<status 3: txn=" + txn + ">"}, line{result{"delivered", []any{"network_name", menus.Text("Airtel")}}, strings.Replace(success, "MTN", "Airtel", 1)}),
+		"open, and bought again": after(open, line{"2", "<purchase_again 2: amount=10000 network=mtn to=2348012345678>"},
+			line{result{"delivered", []any{"txn", menus.Text("TXN-ZZZZZZZZZZZZZ")}}, strings.Replace(success, txn, "TXN-ZZZZZZZZZZZZZ", 1)}),
+		"open, and left":   after(open, line{"3", wrongChoice + "\n\n" + openMenu}, line{"0", "Nothing more was bought. Your purchase " + txn + " goes on." + gone}),
+		"too much":         limit("limit_purchase", "Error: you may buy up to N250 at once. You have not been charged for N100."),
+		"too much of it":   limit("limit_network_purchase", "Error: you may buy up to N250 of MTN at once. You have not been charged for N100."),
+		"too much today":   limit("limit_day", "Error: you may buy N250 more today. You have not been charged for N100."),
+		"enough of it":     limit("limit_network_day", "Error: you may buy N250 more of MTN today. You have not been charged for N100."),
+		"enough received":  limit("limit_recipient_day", "Error: 08012345678 may get N250 more today. You have not been charged for N100."),
+		"too often":        limit("limit_velocity", "Error: too many purchases in a short time. You may buy again from 23/11 14:05. You have not been charged."),
+		"not sent":         after(toBuy, line{result{"not_sent", nil}, timedOut + gone}),
+		"cancelled":        after(toConfirm, line{"2", "Purchase cancelled. You have not been charged." + gone}),
+		"exit":             {{" 0 ", goodbye}},
+		"odd transaction":  after(toBuy, line{result{"pending", []any{"txn", menus.Money(5)}}, processingMenu}, line{"1", unavailable + "\n<error>"}),
+		"lost transaction": after(toBuy, line{result{"delivered", nil}, unavailable + "\n<error>"}),
 		"balance": {
 			{"2", "<balance 1: >"},
 			{result{"ok", []any{"balance", menus.Money(123_456_78)}}, "Wallet Balance: N123,456.78\n\n0. Back to Main Menu"},

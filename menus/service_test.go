@@ -73,15 +73,11 @@ var actions = map[string]menus.ActionSpec{
 		}},
 		Outcomes: []string{"ok", "unavailable"},
 	},
-	"purchase": {
-		Params:   map[string]menus.Type{"network": menus.TypeText, "to": menus.TypeMSISDN, "amount": menus.TypeMoney},
-		Gives:    map[string]menus.Var{"txn": {Type: menus.TypeText, Width: 17, On: []string{"delivered", "pending"}}},
-		Outcomes: []string{"delivered", "declined", "pending", "not_sent", "unavailable", "insufficient"},
-		Reasons:  map[string][]string{"declined": {"bad_number", "limit", "limit_purchase", "limit_day", "limit_recipient_day", "limit_velocity", "limit_network_purchase", "limit_network_day"}},
-		Final:    true,
-	},
+	"purchase":       purchase,
+	"purchase_again": purchase,
 	"status": {
 		Params:   map[string]menus.Type{"txn": menus.TypeText},
+		Gives:    map[string]menus.Var{"network_name": {Type: menus.TypeText, Width: 7, On: []string{"delivered"}}},
 		Outcomes: []string{"delivered", "declined", "pending", "failed"},
 	},
 	"login": {
@@ -98,6 +94,21 @@ var actions = map[string]menus.ActionSpec{
 		Outcomes: []string{"ok"},
 	},
 	"ping": {Outcomes: []string{"ok"}},
+}
+
+var purchase = menus.ActionSpec{
+	Params: map[string]menus.Type{"network": menus.TypeText, "to": menus.TypeMSISDN, "amount": menus.TypeMoney},
+	Gives: map[string]menus.Var{
+		"txn":   {Type: menus.TypeText, Width: 17, On: []string{"delivered", "pending"}},
+		"left":  {Type: menus.TypeMoney, Width: 15, On: []string{"declined"}},
+		"until": {Type: menus.TypeTime, On: []string{"declined"}},
+	},
+	Outcomes: []string{"delivered", "declined", "pending", "not_sent", "unavailable", "insufficient"},
+	Reasons: map[string][]string{
+		"declined": {"bad_number", "limit", "limit_purchase", "limit_day", "limit_recipient_day", "limit_velocity", "limit_network_purchase", "limit_network_day"},
+		"pending":  {"open"},
+	},
+	Final: true,
 }
 
 var options = menus.Options{Actions: actions, Medium: handset}

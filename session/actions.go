@@ -25,9 +25,30 @@ const (
 	failed       = "failed"
 )
 
+// open is the reason of a pending purchase that was there before.
+const open = "open"
+
 // Actions declares what menus can ask for, to menus.Load. The widths are the
 // widest value that the desk and the wallet give.
 func Actions() map[string]menus.ActionSpec {
+	refusals := []string{"bad_number", "limit", "limit_purchase", "limit_day", "limit_recipient_day", "limit_velocity",
+		"limit_network_purchase", "limit_network_day"}
+	again := menus.ActionSpec{
+		Params: map[string]menus.Type{"network": menus.TypeText, "to": menus.TypeMSISDN, "amount": menus.TypeMoney},
+		Gives: map[string]menus.Var{
+			"txn":   {Type: menus.TypeText, Width: 17, On: []string{delivered, pending}},
+			"left":  {Type: menus.TypeMoney, Width: 15, On: []string{declined}}, // of the limit; N0 without one
+			"until": {Type: menus.TypeTime, On: []string{declined}},             // when more is left, if it is a limit of a time
+		},
+		Outcomes: []string{delivered, declined, pending, notSent, unavailable, insufficient},
+		Reasons:  map[string][]string{declined: refusals},
+		Final:    true,
+	}
+	// A purchase asks before the same is bought again: then it is pending for the
+	// reason open, and txn is that of the purchase that is open. The action
+	// purchase_again is the answer that it is wanted all the same.
+	purchase := again
+	purchase.Reasons = map[string][]string{declined: refusals, pending: {open}}
 	return map[string]menus.ActionSpec{
 		"balance": {
 			Gives:    map[string]menus.Var{"balance": {Type: menus.TypeMoney, Width: 15, On: []string{ok}}},
@@ -41,16 +62,13 @@ func Actions() map[string]menus.ActionSpec {
 			}},
 			Outcomes: []string{ok, unavailable},
 		},
-		"purchase": {
-			Params:   map[string]menus.Type{"network": menus.TypeText, "to": menus.TypeMSISDN, "amount": menus.TypeMoney},
-			Gives:    map[string]menus.Var{"txn": {Type: menus.TypeText, Width: 17, On: []string{delivered, pending}}},
-			Outcomes: []string{delivered, declined, pending, notSent, unavailable, insufficient},
-			Reasons: map[string][]string{declined: {"bad_number", "limit", "limit_purchase", "limit_day", "limit_recipient_day",
-				"limit_velocity", "limit_network_purchase", "limit_network_day"}},
-			Final: true,
-		},
+		"purchase":       purchase,
+		"purchase_again": again,
 		"status": {
-			Params:   map[string]menus.Type{"txn": menus.TypeText},
+			Params: map[string]menus.Type{"txn": menus.TypeText},
+			// What a subscriber asks about may be another purchase than the one
+			// just ordered.
+			Gives:    map[string]menus.Var{"network_name": {Type: menus.TypeText, Width: 7, On: []string{delivered}}},
 			Outcomes: []string{delivered, declined, pending, failed},
 			Reasons:  map[string][]string{declined: {"bad_number", "limit"}},
 			Final:    true,
@@ -97,14 +115,14 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 				"amount": menus.Money(r.Amount), "state": menus.Text(told[r.Outcome]), "txn": menus.Text(r.Ref)}
 		}
 		return ok, menus.Result(ok, "", nil, map[string][]map[string]menus.Value{"purchases": rows})
-	case "purchase":
+	case "purchase", "purchase_again":
 		r, err := e.desk.Buy(ctx, Order{
 			// The visit counts the actions of the session, and is part of the
 			// stored state: a confirmation that is repeated, or read again
 			// after a restart, has the same key.
 			Key:     c.msisdn + "." + strconv.FormatInt(c.session, 10) + "." + strconv.Itoa(eff.Visit),
 			Session: c.session, MSISDN: c.msisdn, Recipient: eff.Args["to"].Text(),
-			Network: eff.Args["network"].Text(), Amount: eff.Args["amount"].Kobo(),
+			Network: eff.Args["network"].Text(), Amount: eff.Args["amount"].Kobo(), Again: eff.Action == "purchase_again",
 		})
 		if err != nil {
 			return fail(err)
@@ -112,7 +130,8 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 		if r.Outcome == pending && r.Ref == "" {
 			return doubt(eff.Action)
 		}
-		return r.Outcome, menus.Result(r.Outcome, r.Reason, map[string]menus.Value{"txn": menus.Text(r.Ref)}, nil)
+		return r.Outcome, menus.Result(r.Outcome, r.Reason, map[string]menus.Value{"txn": menus.Text(r.Ref), "left": menus.Money(r.Left),
+			"until": menus.Time(r.Until)}, nil)
 	case "status":
 		r, err := e.desk.Check(ctx, c.msisdn, eff.Args["txn"].Text())
 		if errors.Is(err, ErrNotFound) {
@@ -124,7 +143,7 @@ func (e *Engine) act(ctx context.Context, c caller, eff menus.Effect) (outcome s
 		if r.Outcome != delivered && r.Outcome != pending {
 			r.Outcome = declined // the money is back, whatever the way to it was
 		}
-		return r.Outcome, menus.Result(r.Outcome, r.Reason, nil, nil)
+		return r.Outcome, menus.Result(r.Outcome, r.Reason, map[string]menus.Value{"network_name": menus.Text(r.Name)}, nil)
 	}
 	return fail(fmt.Errorf("no such action"))
 }
@@ -144,7 +163,7 @@ func refusal(action string) (string, menus.Input) {
 // doubt is the result of an action of which nobody knows whether it was
 // performed.
 func doubt(action string) (string, menus.Input) {
-	if action == "purchase" {
+	if action == "purchase" || action == "purchase_again" {
 		return pending, menus.Result(pending, "", map[string]menus.Value{"txn": menus.Text("-")}, nil)
 	}
 	return refusal(action)

@@ -10,7 +10,7 @@
 //  2. Every step is menus.Service.Step: pure, and done in the caller's
 //     goroutine under the lock of the subscriber's shard. It gives either a
 //     screen, which is queued on the link at once through the event's Replier,
-//     or an effect (balance, history, purchase, status).
+//     or an effect (balance, history, purchase, purchase_again, status).
 //  3. An effect runs in a goroutine of its own, inside the step's budget, and
 //     its result is the next input of the menu. A session whose effect runs is
 //     busy: USSD is strictly alternating, so an input that arrives before the

@@ -51,7 +51,25 @@ screens:
     kind: action
     do: purchase
     with: {network: "{network}", to: "{phone}", amount: "{amount}"}
+    on:
+      delivered: done
+      declined: {goto: failed, reasons: {limit_day: limited}}
+      pending: {goto: wait, reasons: {open: open}}
+      not_sent: failed
+      unavailable: failed
+      insufficient: poor
+  open:
+    kind: menu
+    text: "Open {txn}: {amount|naira} {phone|local}"
+    options:
+      - {key: "1", label: Check, goto: check}
+      - {key: "2", label: Again, goto: again}
+  again:
+    kind: action
+    do: purchase_again
+    with: {network: "{network}", to: "{phone}", amount: "{amount}"}
     on: {delivered: done, declined: failed, pending: wait, not_sent: failed, unavailable: failed, insufficient: poor}
+  limited: {kind: end, text: "{left|naira} until {until|date}"}
   done: {kind: end, text: "Done {txn}"}
   failed: {kind: end, text: Failed}
   poor: {kind: end, text: Poor}
@@ -766,6 +784,57 @@ func TestOutcomesReachTheirScreens(t *testing.T) {
 			p.sees(t, screen, outcome != "pending")
 		})
 	}
+}
+
+// TestAsksBeforeTheSameIsBoughtAgain: the answer that it is wanted all the same
+// is an order of its own, and says so.
+func TestAsksBeforeTheSameIsBoughtAgain(t *testing.T) {
+	r := newRig(t)
+	r.desk.answer = session.Receipt{Ref: "TXN-1", Outcome: "pending", Reason: "open"}
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Pay", false)
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Open TXN-1: N100 08030000001", false)
+	r.desk.mu.Lock()
+	r.desk.answer = session.Receipt{Ref: "TXN-2", Outcome: "delivered"}
+	r.desk.mu.Unlock()
+	r.send(session.Input, key("1"), "2", p)
+	p.sees(t, "Done TXN-2", true)
+	first, second := r.desk.orders[0], r.desk.orders[1]
+	if first.Again || !second.Again || first.Key == second.Key {
+		t.Errorf("orders %+v and %+v", first, second)
+	}
+	second.Key, second.Again = first.Key, false
+	if first != second {
+		t.Errorf("orders %+v and %+v", first, second)
+	}
+}
+
+// TestNobodyKnowsOfTheSecond: like the first, it is not refused.
+func TestNobodyKnowsOfTheSecond(t *testing.T) {
+	r := newRig(t)
+	r.desk.answer = session.Receipt{Ref: "TXN-1", Outcome: "pending", Reason: "open"}
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Pay", false)
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Open", false)
+	r.desk.mu.Lock()
+	r.desk.err = errors.New("ledger away")
+	r.desk.mu.Unlock()
+	r.send(session.Input, key("1"), "2", p)
+	p.sees(t, "Wait", false)
+}
+
+func TestLimitSaysWhatIsLeft(t *testing.T) {
+	r := newRig(t)
+	r.desk.answer = session.Receipt{Outcome: "declined", Reason: "limit_day", Left: 250_00, Until: time.Date(2026, 11, 23, 23, 0, 0, 0, time.UTC)}
+	p := r.dial(key("1"))
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "Pay", false)
+	r.send(session.Input, key("1"), "1", p)
+	p.sees(t, "N250 until 24/11 00:00", true)
 }
 
 func TestStoreAwayLosesNothing(t *testing.T) {

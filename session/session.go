@@ -183,25 +183,30 @@ type Order struct {
 	Recipient string
 	Network   string
 	Amount    int64 // kobo
+	Again     bool  // the subscriber was asked, and wants it although the same is open
 }
 
 // Receipt is what a subscriber can be told of a purchase.
 type Receipt struct {
 	Ref       string // shown to the subscriber, "TXN-…"; "" if no purchase came to be. Of one whose fate is unknown (pending), it is the name that it has if it came to be
 	Outcome   string // delivered, declined, pending, not_sent, unavailable, insufficient
-	Reason    string // of a decline: bad_number, limit, or another
+	Reason    string // of a decline: bad_number, limit, or another; of pending: open if nothing was bought now, because this, the same, is open
 	At        time.Time
 	Recipient string
-	Network   string // id
-	Name      string // network's name as shown
-	Amount    int64  // kobo
+	Network   string    // id
+	Name      string    // network's name as shown
+	Amount    int64     // kobo
+	Left      int64     // kobo that the limit of a decline has left
+	Until     time.Time // when that limit will have more left, if it was of a time
 }
 
 // Desk sells. Safe for concurrent use.
 type Desk interface {
 	// Buy gives the outcome, or pending when ctx ends first, or when nobody can
-	// tell: the purchase goes on. The same Order.Key is the same purchase. An
-	// error means that it is not even known what the purchase would be called.
+	// tell: the purchase goes on. The same Order.Key is the same purchase. If
+	// the subscriber has another open of the same amount for the same recipient,
+	// that one is the Receipt and nothing is bought, unless o.Again. An error
+	// means that it is not even known what the purchase would be called.
 	Buy(ctx context.Context, o Order) (Receipt, error)
 	// Check tells how a purchase of this subscriber stands, waiting until ctx
 	// ends for one that is undecided. ErrNotFound if there is none.

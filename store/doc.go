@@ -13,7 +13,8 @@
 //     wallet's balance. The same source and reference again changes nothing.
 //  3. [DB.Hold] records a purchase and reserves its amount (wallet −, hold +)
 //     if the balance suffices. The same idempotency key again returns the
-//     purchase that is there.
+//     purchase that is there. Another order of the same for the same recipient,
+//     while that one is open, is [ErrOpen] until its payer has been asked.
 //  4. [DB.Attempt] records that a vendor is about to be asked; it has committed
 //     before the first byte leaves.
 //  5. [DB.Record] records the answer: back to held for the next vendor, pending

@@ -111,7 +111,9 @@ const (
 // rest is set here. If there is a purchase with that Key, it is returned with
 // created false and nothing is written. Errors: ErrMismatch if that one is of
 // another payer, recipient, network or amount; ErrInsufficient; ErrNoWallet;
-// ErrLimit (see Limits); ErrInvalid, also if ID or Ref are in use.
+// ErrOpen if the payer has an undecided purchase of that amount for that
+// recipient, unless p.Again; ErrLimit (see Limits); ErrInvalid, also if ID or
+// Ref are in use.
 func (db *DB) Hold(ctx context.Context, p Purchase) (stored Purchase, created bool, err error) {
 	if err := validPurchase(p); err != nil {
 		return Purchase{}, false, fmt.Errorf("hold %s: %w", p.Ref, err)
@@ -136,8 +138,19 @@ func (db *DB) Hold(ctx context.Context, p Purchase) (stored Purchase, created bo
 		case !errors.Is(err, ErrNotFound):
 			return err
 		}
-		if err := db.reserve(ctx, tx, fresh); err != nil {
-			return err
+		short := db.reserve(ctx, tx, fresh)
+		if short != nil && !errors.Is(short, ErrInsufficient) {
+			return short
+		}
+		// Whoever moved this wallet before has committed: of two orders of the
+		// same, one sees the other, which may be what has made the balance short.
+		if !p.Again {
+			if err := undecided(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		if short != nil {
+			return short
 		}
 		if err := db.withinLimits(ctx, tx, fresh); err != nil {
 			return err
@@ -183,6 +196,30 @@ func (db *DB) reserve(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 	default:
 		return err
 	}
+}
+
+// OpenError is ErrOpen with the purchase that is open.
+type OpenError struct{ Purchase Purchase }
+
+func (e *OpenError) Error() string { return fmt.Sprintf("%v: %s", ErrOpen, e.Purchase.Ref) }
+
+// Unwrap makes it ErrOpen.
+func (e *OpenError) Unwrap() error { return ErrOpen }
+
+// undecided is an OpenError with the newest undecided purchase of p's payer for
+// p's recipient and amount, or nil. The subquery has no ORDER BY, which would
+// have MySQL go through all that the payer ever bought.
+func undecided(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
+	var row purchaseRow
+	err := tx.GetContext(ctx, &row, selectPurchase+` WHERE id = (SELECT MAX(id) FROM purchases
+		WHERE msisdn = ? AND state IN (?, ?, ?, ?) AND recipient = ? AND amount = ?)`, p.MSISDN, Held, Sending, Pending, Review, p.Recipient, p.Amount)
+	if err = notFound(err); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &OpenError{row.purchase()}
 }
 
 // repeated reports whether a purchase with that key has been committed

@@ -18,7 +18,7 @@ func holdReserves(f *fixture) {
 	order.CreatedAt = f.now().Add(-time.Second).Add(123456 * time.Nanosecond)
 	p := f.hold(order)
 	want := order
-	want.State, want.Version = store.Held, 1
+	want.State, want.Version, want.Again = store.Held, 1, false
 	want.CreatedAt, want.UpdatedAt = f.now().Add(-time.Second), f.now()
 	if p != want {
 		f.Errorf("held %+v\nwant %+v", p, want)
@@ -107,6 +107,96 @@ func holdRefuses(f *fixture) {
 	f.wallet(amina, 99_99, 1)
 	if r := f.check(); r.Purchases != 1 || len(r.Violations) != 0 {
 		f.Errorf("ledger %+v", r)
+	}
+}
+
+// wantOpen orders once more, and is told that open is open.
+func (f *fixture) wantOpen(what string, open store.Purchase, change func(*store.Purchase)) {
+	f.Helper()
+	order := f.order()
+	order.Again = false
+	change(&order)
+	got, created, err := f.db.Hold(f.ctx, order)
+	var asked *store.OpenError
+	if created || got != (store.Purchase{}) || !errors.Is(err, store.ErrOpen) || !errors.As(err, &asked) || asked.Purchase != open {
+		f.Errorf("%s: %+v, %v, want %+v", what, got, err, open)
+	}
+}
+
+func holdAsks(f *fixture) {
+	f.fund(amina, 300_00)
+	f.fund(bola, 100_00)
+	same := func(*store.Purchase) {}
+	first := f.order()
+	first.Again = false
+	open := f.hold(first)
+	f.wantOpen("the same", open, same)
+	f.wantOpen("on another network", open, func(p *store.Purchase) { p.Network = "glo" })
+	if got, created, err := f.db.Hold(f.ctx, first); err != nil || created || got != open {
+		f.Errorf("the same confirmation: %+v, %v, %v", got, created, err)
+	}
+	for what, change := range map[string]func(*store.Purchase){
+		"another amount":    func(p *store.Purchase) { p.Amount = 100_00 - 1 },
+		"another recipient": func(p *store.Purchase) { p.Recipient = amina },
+		"another payer":     func(p *store.Purchase) { p.MSISDN = bola },
+	} {
+		p := f.order()
+		p.Again = false
+		change(&p)
+		if _, created, err := f.db.Hold(f.ctx, p); err != nil || !created {
+			f.Errorf("%s: created %v, %v", what, created, err)
+		}
+	}
+	// One kobo is left: what is open is told before the balance is.
+	f.wantOpen("without the money", open, same)
+	f.fund(amina, 100_00)
+	second := f.hold(f.order())
+	f.wantOpen("the newest of two", second, same)
+
+	sending, a := f.begin(second, "v")
+	f.wantOpen("being sent", sending, same)
+	pending := f.finish(sending, a, store.Pending, store.Pending)
+	f.wantOpen("pending", pending, same)
+	review := f.finish(pending, a, store.Pending, store.Review)
+	f.wantOpen("in review", review, same)
+	if _, err := f.db.Resolve(f.ctx, by("ngozi"), review.Ref, store.Failed); err != nil {
+		f.Fatal(err)
+	}
+	f.wantOpen("the older of two", open, same)
+	if _, err := f.db.Release(f.ctx, open, "x"); err != nil {
+		f.Fatal(err)
+	}
+	p := f.order()
+	p.Again = false
+	f.hold(p)
+}
+
+// holdAsksOne: of two programs that confirm the same at once, one is asked.
+func holdAsksOne(f *fixture) {
+	f.fund(amina, 100_00)
+	f.fund(bola, 1000_00)
+	for _, payer := range []string{amina, bola} { // who can pay once, and who can pay for all
+		dbs := []*store.DB{f.db, f.open()}
+		orders := make([]store.Purchase, 8)
+		for i := range orders {
+			orders[i] = f.order()
+			orders[i].MSISDN, orders[i].Again = payer, false
+		}
+		var held, asked atomic.Int64
+		times(len(orders), func(i int) {
+			_, created, err := dbs[i%2].Hold(f.ctx, orders[i])
+			switch {
+			case created:
+				held.Add(1)
+			case errors.Is(err, store.ErrOpen):
+				asked.Add(1)
+			default:
+				f.Error(err)
+			}
+		})
+		if held.Load() != 1 || asked.Load() != 7 {
+			f.Errorf("%d held, %d asked", held.Load(), asked.Load())
+		}
 	}
 }
 

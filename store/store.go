@@ -22,6 +22,9 @@ var (
 	// ErrMismatch: the idempotency key or reference is already used for
 	// something else. Nothing was written.
 	ErrMismatch = errors.New("already used with other content")
+	// ErrOpen: the payer has a purchase of the same that is not decided; the
+	// error is an *OpenError that has it. Nothing was written.
+	ErrOpen = errors.New("the same is open")
 	// ErrLimit: the purchase is beyond a limit; the error is a *LimitError that
 	// says which. Nothing was written.
 	ErrLimit = errors.New("beyond a limit")
@@ -108,6 +111,7 @@ type Purchase struct {
 	NextAt        time.Time `db:"-"` // when Due hands it to its owner; zero once decided
 	UnsureAt      time.Time `db:"-"` // when it first became pending: the clock of 24 hours runs from here
 	FailedAt      time.Time `db:"-"` // when it was known that the last attempt had failed: the clock of 30 seconds runs from here
+	Again         bool      `db:"-"` // for Hold alone, and not stored: the payer wants it although the same is open
 }
 
 // ComputedCost is what the vendor takes for a captured purchase by the rate

@@ -39,6 +39,8 @@ var suite = []struct {
 	{"hold reserves", holdReserves},
 	{"hold counts a key once", holdOnce},
 	{"hold refuses", holdRefuses},
+	{"hold asks before the same again", holdAsks},
+	{"hold asks one of two at once", holdAsksOne},
 	{"delivered at once", deliveredAtOnce},
 	{"delivered by the second vendor", deliveredBySecond},
 	{"failed at every vendor", failedEverywhere},
@@ -339,13 +341,14 @@ func (f *fixture) fund(msisdn string, amount int64) {
 	}
 }
 
-// order is a purchase as a desk would hand it to Hold, of N100 for the payer.
+// order is a purchase as a desk would hand it to Hold, of N100 for the payer, who
+// wants it whatever is open.
 func (f *fixture) order() store.Purchase {
 	f.serial++
 	id := store.NewID()
 	return store.Purchase{
 		ID: id, Ref: store.Ref(id), Key: fmt.Sprint("key-", f.serial), Session: 7, MSISDN: amina, Recipient: bola, Network: "mtn",
-		Amount: 100_00, Owner: self, NextAt: f.now().Add(time.Minute),
+		Amount: 100_00, Owner: self, NextAt: f.now().Add(time.Minute), Again: true,
 	}
 }
 

@@ -57,20 +57,6 @@ func (db *DB) Clocks(ctx context.Context) (Clocks, error) {
 	return c, nil
 }
 
-// OpenPurchase is the newest purchase of msisdn for recipient and amount that
-// is not decided, or ErrNotFound: who orders the same again should be asked.
-func (db *DB) OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (Purchase, error) {
-	found, err := selectPurchases(ctx, db.r, selectPurchase+` WHERE msisdn = ? AND recipient = ? AND amount = ? AND state IN (?, ?, ?, ?)
-		ORDER BY id DESC LIMIT 1`, msisdn, recipient, amount, Held, Sending, Pending, Review)
-	if err == nil && len(found) == 0 {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return Purchase{}, fmt.Errorf("open purchase of %s: %w", mask(msisdn), err)
-	}
-	return found[0], nil
-}
-
 // Turn records the truth about attempt a of the decided purchase p, as it came
 // out after the decision, which stays in the books.
 //

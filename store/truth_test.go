@@ -30,9 +30,7 @@ func reviewWaits(f *fixture) {
 		f.Errorf("due %+v, %v", due, err)
 	}
 	f.wallet(amina, 0, 100_00)
-	if got, err := f.db.OpenPurchase(f.ctx, amina, bola, 100_00); err != nil || got != p {
-		f.Errorf("open %+v, %v, want %+v", got, err, p)
-	}
+	f.wantOpen("in review", p, func(*store.Purchase) {})
 	c, err := f.db.Clocks(f.ctx)
 	if want := (store.Clocks{Open: 1, Review: 1, OldestUnsure: 23 * time.Hour}); err != nil || c != want {
 		f.Errorf("clocks %+v, %v, want %+v", c, err, want)

@@ -311,15 +311,20 @@ type counter struct {
 
 func (c counter) Buy(ctx context.Context, o session.Order) (session.Receipt, error) {
 	p, err := c.desk.Buy(ctx, purchase.Order(o))
+	if open, ok := errors.AsType[*purchase.OpenError](err); ok {
+		r := receipt(open.Purchase, c.data.Load().vendors)
+		r.Outcome, r.Reason = "pending", "open"
+		return r, nil
+	}
 	switch {
 	case errors.Is(err, purchase.ErrInsufficient), errors.Is(err, purchase.ErrNoWallet):
 		return session.Receipt{Outcome: "insufficient"}, nil
 	case errors.Is(err, purchase.ErrLimit):
-		reason := "limit"
+		r := session.Receipt{Outcome: "declined", Reason: "limit"}
 		if beyond, ok := errors.AsType[*purchase.LimitError](err); ok {
-			reason += "_" + beyond.Limit
+			r.Reason, r.Left, r.Until = "limit_"+beyond.Limit, beyond.Left, beyond.Until
 		}
-		return session.Receipt{Outcome: "declined", Reason: reason}, nil
+		return r, nil
 	case errors.Is(err, purchase.ErrUnknown):
 		// It may be under way: the subscriber sees the processing screen, which
 		// asks for it by the name that it has then.
@@ -419,11 +424,6 @@ func (l ledger) Rechecked(ctx context.Context, p purchase.Purchase, confirmed bo
 	return ledgerError(l.db.Rechecked(ctx, store.Purchase(p), confirmed))
 }
 
-func (l ledger) OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (purchase.Purchase, error) {
-	got, err := l.db.OpenPurchase(ctx, msisdn, recipient, amount)
-	return purchase.Purchase(got), ledgerError(err)
-}
-
 // bought are the store's purchases as the desk has them.
 func bought(rows []store.Purchase) []purchase.Purchase {
 	out := make([]purchase.Purchase, len(rows))
@@ -439,7 +439,10 @@ func (l ledger) Renew(ctx context.Context, owner string, until time.Time) error 
 
 func ledgerError(err error) error {
 	if beyond, ok := errors.AsType[*store.LimitError](err); ok {
-		return &purchase.LimitError{Limit: beyond.Limit, Max: beyond.Max}
+		return &purchase.LimitError{Limit: beyond.Limit, Max: beyond.Max, Left: max(0, beyond.Max-beyond.Used), Until: beyond.Until}
+	}
+	if open, ok := errors.AsType[*store.OpenError](err); ok {
+		return &purchase.OpenError{Purchase: purchase.Purchase(open.Purchase)}
 	}
 	for theirs, ours := range map[error]error{store.ErrInsufficient: purchase.ErrInsufficient, store.ErrNoWallet: purchase.ErrNoWallet,
 		store.ErrConflict: purchase.ErrConflict, store.ErrNotFound: purchase.ErrNotFound, store.ErrMismatch: purchase.ErrConflict,

@@ -80,7 +80,10 @@ func (b *book) Hold(_ context.Context, p purchase.Purchase) (purchase.Purchase, 
 		return p, false, b.limit
 	}
 	have, ok := b.balance[p.MSISDN]
+	open := b.undecidedOf(p)
 	switch {
+	case open != nil && !p.Again:
+		return p, false, &purchase.OpenError{Purchase: open.Purchase}
 	case !ok:
 		return p, false, purchase.ErrNoWallet
 	case have < p.Amount:
@@ -91,8 +94,19 @@ func (b *book) Hold(_ context.Context, p purchase.Purchase) (purchase.Purchase, 
 	b.balance[p.MSISDN] -= p.Amount
 	b.post("hold", p.Ref, map[string]int64{"wallet:" + p.MSISDN: -p.Amount, "hold:" + p.MSISDN: p.Amount})
 	p.CreatedAt, p.UpdatedAt, p.NextAt = stamp(p.CreatedAt), stamp(p.UpdatedAt), stamp(p.NextAt)
+	p.Again = false
 	b.purchases[p.Ref] = &row{Purchase: p}
 	return p, true, nil
+}
+
+// undecidedOf is the newest open purchase of what p is of, or nil.
+func (b *book) undecidedOf(p purchase.Purchase) (newest *row) {
+	for _, r := range b.purchases {
+		if r.MSISDN == p.MSISDN && r.Recipient == p.Recipient && r.Amount == p.Amount && r.Open() && (newest == nil || r.ID > newest.ID) {
+			newest = r
+		}
+	}
+	return newest
 }
 
 func (b *book) Attempt(_ context.Context, p purchase.Purchase, a purchase.Attempt) (purchase.Purchase, error) {
@@ -285,19 +299,6 @@ func (b *book) asked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.rechecks) == 0
-}
-
-func (b *book) OpenPurchase(_ context.Context, msisdn, recipient string, amount int64) (purchase.Purchase, error) {
-	found := purchase.Purchase{}
-	for _, r := range b.all() {
-		if r.MSISDN == msisdn && r.Recipient == recipient && r.Amount == amount && r.Open() && r.ID > found.ID {
-			found = r.Purchase
-		}
-	}
-	if found.ID == 0 {
-		return found, purchase.ErrNotFound
-	}
-	return found, nil
 }
 
 func (b *book) Purchase(_ context.Context, ref string) (purchase.Purchase, []purchase.Attempt, error) {

@@ -94,8 +94,8 @@ func New(cfg Config, ledger Ledger, routes func() Routes) *Desk {
 // earlier call can have made one.
 //
 // After every other error this call has bought nothing: ErrOrder, ErrNetwork,
-// ErrLimit (also as a *LimitError), ErrBusy, ErrDraining, ErrNoWallet, ErrInsufficient, or ErrKeyReused
-// if the key has bought something else.
+// ErrLimit (also as a *LimitError), ErrBusy, ErrDraining, ErrNoWallet, ErrInsufficient, ErrKeyReused
+// if the key has bought something else, or an *OpenError unless o.Again.
 func (d *Desk) Buy(ctx context.Context, o Order) (Purchase, error) {
 	if o.Key == "" || o.MSISDN == "" || o.Recipient == "" {
 		return Purchase{}, ErrOrder
@@ -189,21 +189,6 @@ func (d *Desk) Check(ctx context.Context, msisdn, ref string) (Purchase, error) 
 	}
 	d.mu.Unlock()
 	return d.await(ctx, p.Key, f, func(p Purchase, working bool) bool { return p.asleep() || !working })
-}
-
-// AlreadyOpen gives the newest open purchase of msisdn for recipient and amount,
-// so that who dials again because he has seen no answer can be shown it and
-// asked before he buys the same again. Errors: ErrNotFound, or the ledger's
-// trouble.
-func (d *Desk) AlreadyOpen(ctx context.Context, msisdn, recipient string, amount int64) (p Purchase, err error) {
-	err = d.once(ctx, func(ctx context.Context) error {
-		p, err = d.ledger.OpenPurchase(ctx, msisdn, recipient, amount)
-		return err
-	})
-	if err != nil {
-		return Purchase{}, fmt.Errorf("already open: %w", err)
-	}
-	return p, nil
 }
 
 // Drain refuses new purchases and waits for the works in flight, each until its

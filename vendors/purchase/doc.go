@@ -10,6 +10,9 @@
 //     the purchase that there is, in this process or in the ledger, even if it
 //     would be refused now. The purchase's Ref is made before the ledger is
 //     asked, so that a caller who is told ErrUnknown has it to Check later.
+//     Another confirmation of the same amount for the same recipient, while one
+//     is open, is an OpenError: the subscriber may have dialled again because no
+//     answer came, and is to be asked. Order.Again is the answer.
 //  2. From then on a goroutine of its own works on it. The caller waits as long
 //     as it likes; nothing is tied to its context.
 //  3. Each attempt is committed before a byte of it leaves, and goes to the next

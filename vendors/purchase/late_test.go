@@ -3,6 +3,7 @@ package purchase_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -260,29 +261,69 @@ func TestClocks(t *testing.T) {
 	})
 }
 
-func TestAlreadyOpen(t *testing.T) {
+// TestAsksBeforeTheSameAgain: who confirms the same in another dialogue while it
+// is open is told of it, in whichever process; who insists buys it twice.
+func TestAsksBeforeTheSameAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, newBook(t), works.thenDelivers())
-		p := start(s, "one")
+		p, other := start(s, "one"), start(s, "two")
 		defer p.stop()
-		_, err := p.AlreadyOpen(t.Context(), amina, bola, 100_00)
-		if !errors.Is(err, purchase.ErrNotFound) {
-			t.Errorf("nothing bought: %v", err)
-		}
-		bought, err := p.Buy(patience(t, time.Second), order("k"))
+		defer other.stop()
+		first := order("k")
+		first.Again = false
+		bought, err := p.Buy(patience(t, time.Second), first)
 		if err != nil || !bought.Open() {
 			t.Fatalf("bought %+v, %v", bought, err)
 		}
-		if got, err := p.AlreadyOpen(t.Context(), amina, bola, 100_00); err != nil || got.Ref != bought.Ref {
-			t.Errorf("open %+v, %v", got, err)
+		dialled := order("again")
+		dialled.Again = false
+		for _, desk := range []*process{p, other} {
+			got, err := desk.Buy(t.Context(), dialled)
+			var open *purchase.OpenError
+			if !errors.Is(err, purchase.ErrOpen) || !errors.As(err, &open) || open.Purchase.Ref != bought.Ref || got.Ref != "" {
+				t.Errorf("dialled again: %+v, %v", got, err)
+			}
+			if stats := desk.Stats(); stats.GivenUp != 0 || stats.Failures != 0 {
+				t.Errorf("%+v", stats)
+			}
 		}
-		if _, err := p.AlreadyOpen(t.Context(), amina, bola, 200_00); !errors.Is(err, purchase.ErrNotFound) {
-			t.Errorf("another amount: %v", err)
+		if got, err := p.Buy(patience(t, time.Second), first); err != nil || got.Ref != bought.Ref {
+			t.Errorf("the same confirmation: %+v, %v", got, err)
+		}
+		dialled.Again = true
+		second, err := other.Buy(patience(t, time.Second), dialled)
+		if err != nil || second.Ref == bought.Ref || len(s.book.all()) != 2 {
+			t.Errorf("insisted: %+v, %v", second, err)
 		}
 		s.settle()
-		if _, err := p.AlreadyOpen(t.Context(), amina, bola, 100_00); !errors.Is(err, purchase.ErrNotFound) {
-			t.Errorf("decided: %v", err)
+		dialled.Key, dialled.Again = "later", false
+		if _, err := p.Buy(patience(t, time.Second), dialled); err != nil {
+			t.Errorf("both are decided: %v", err)
 		}
+		s.settle()
+	})
+}
+
+// TestAsksOneOfTwo: of two that are confirmed at the same moment one is asked.
+func TestAsksOneOfTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, newBook(t), works.thenDelivers())
+		desks := []*process{start(s, "one"), start(s, "two")}
+		errs := make(chan error)
+		for i, p := range desks {
+			defer p.stop()
+			o := order(fmt.Sprint("k", i))
+			o.Again = false
+			go func() {
+				_, err := p.Buy(patience(t, time.Second), o)
+				errs <- err
+			}()
+		}
+		a, b := <-errs, <-errs
+		if errors.Is(a, purchase.ErrOpen) == errors.Is(b, purchase.ErrOpen) || a != nil && b != nil || len(s.book.all()) != 1 {
+			t.Errorf("%v, %v", a, b)
+		}
+		s.settle()
 	})
 }
 

@@ -86,6 +86,7 @@ type Order struct {
 	Recipient string // who gets the airtime: E.164 digits
 	Network   string // id of the recipient's network: "mtn"
 	Amount    int64  // kobo; whole naira within the network's limits
+	Again     bool   // wanted although the subscriber has the same open
 }
 
 // Purchase is one purchase as the Ledger last had it. It is a value: changing
@@ -116,6 +117,7 @@ type Purchase struct {
 	NextAt        time.Time // when the reconciler looks at it, unless it is being worked on
 	UnsureAt      time.Time // when it first became Pending; zero if it never was
 	FailedAt      time.Time // when it was known that the last attempt had failed; zero if it has not
+	Again         bool      // Order.Again, for Hold; not kept
 }
 
 // Open tells whether the purchase is not decided.
@@ -216,10 +218,13 @@ func Cause(p Purchase) string {
 type Ledger interface {
 	// Hold inserts p (State Held, Version 1) and moves p.Amount from the wallet
 	// of p.MSISDN to its hold. If there is a purchase with p.Key, nothing
-	// happens and that one is returned with created false.
-	// Errors: ErrNoWallet, ErrInsufficient; a *LimitError; ErrOrder if the ledger cannot keep
-	// such a purchase; ErrConflict if it finds itself that the purchase with
-	// p.Key is of something else.
+	// happens and that one is returned with created false. Whether p.MSISDN has
+	// another open one of p.Amount for p.Recipient is decided in the same
+	// transaction, so that of two desks that hold the same one is told.
+	// Errors: an *OpenError, unless p.Again; ErrNoWallet, ErrInsufficient; a
+	// *LimitError; ErrOrder if the ledger cannot keep such a purchase;
+	// ErrConflict if it finds itself that the purchase with p.Key is of
+	// something else.
 	Hold(ctx context.Context, p Purchase) (stored Purchase, created bool, err error)
 
 	// Attempt moves p from Held to Sending and inserts a. It writes p.Vendor
@@ -268,10 +273,6 @@ type Ledger interface {
 	// agrees with the decision.
 	Rechecked(ctx context.Context, p Purchase, confirmed bool) error
 
-	// OpenPurchase gives the newest open purchase of msisdn for recipient and
-	// amount. Errors: ErrNotFound.
-	OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (Purchase, error)
-
 	// Renew sets the end of owner's lease: until then nobody takes over what
 	// owner works on.
 	Renew(ctx context.Context, owner string, until time.Time) error
@@ -287,13 +288,27 @@ var (
 	ErrNotFound = errors.New("purchase: not found")
 	// ErrConflict: somebody else moved the purchase first.
 	ErrConflict = errors.New("purchase: moved by another")
+	// ErrOpen: the subscriber has the same open; see OpenError.
+	ErrOpen = errors.New("purchase: the same is open")
 )
+
+// OpenError is ErrOpen with the newest purchase of the same subscriber, recipient
+// and amount that is not decided: who dials again because he has seen no answer
+// can be shown it, and asked before he buys the same again.
+type OpenError struct{ Purchase Purchase }
+
+func (e *OpenError) Error() string { return fmt.Sprintf("%v: %s", ErrOpen, e.Purchase.Ref) }
+
+// Unwrap makes it ErrOpen.
+func (e *OpenError) Unwrap() error { return ErrOpen }
 
 // LimitError is ErrLimit that says which limit of the Ledger the order is
 // beyond.
 type LimitError struct {
-	Limit string // the ledger's name of it: "day", "velocity"
-	Max   int64  // kobo, or a number of purchases
+	Limit string    // the ledger's name of it: "day", "velocity"
+	Max   int64     // kobo, or a number of purchases
+	Left  int64     // of Max: what would be within the limit
+	Until time.Time // when there will be more left; zero for a limit of one purchase
 }
 
 func (e *LimitError) Error() string { return fmt.Sprintf("%v: %s of %d", ErrLimit, e.Limit, e.Max) }

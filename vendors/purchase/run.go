@@ -197,7 +197,7 @@ func (w *work) fresh(o Order) Purchase {
 		ID: id, Ref: refOf(id), Key: o.Key, Session: o.Session,
 		MSISDN: o.MSISDN, Recipient: o.Recipient, Network: o.Network, Amount: o.Amount,
 		State: Held, Owner: w.cfg.Owner, Version: 1,
-		CreatedAt: now, UpdatedAt: now, NextAt: now.Add(idleFor),
+		CreatedAt: now, UpdatedAt: now, NextAt: now.Add(idleFor), Again: o.Again,
 	}
 }
 
@@ -653,7 +653,7 @@ func (d *Desk) once(ctx context.Context, call func(context.Context) error) error
 // answer tells whether err is what the ledger says about the purchase, and not
 // a failure to say it.
 func answer(err error) bool {
-	for _, target := range []error{ErrInsufficient, ErrNoWallet, ErrNotFound, ErrConflict, ErrKeyReused, ErrOrder, ErrLimit} {
+	for _, target := range []error{ErrInsufficient, ErrNoWallet, ErrNotFound, ErrConflict, ErrKeyReused, ErrOrder, ErrLimit, ErrOpen} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -26,8 +26,9 @@ const (
 	bola  = "2348059876543"
 )
 
+// order is wanted whatever is open.
 func order(key string) purchase.Order {
-	return purchase.Order{Key: key, Session: 7, MSISDN: amina, Recipient: bola, Network: "mtn", Amount: 100_00}
+	return purchase.Order{Key: key, Session: 7, MSISDN: amina, Recipient: bola, Network: "mtn", Amount: 100_00, Again: true}
 }
 
 // behaviour is how a vendor treats a request, and how it answers.
@@ -463,10 +464,6 @@ func (l link) Rechecks(ctx context.Context, owner string, now, again time.Time, 
 func (l link) Rechecked(ctx context.Context, p purchase.Purchase, confirmed bool) error {
 	_, err := do(ctx, l, "rechecked", func() (struct{}, error) { return struct{}{}, l.p.book.Rechecked(ctx, p, confirmed) })
 	return err
-}
-
-func (l link) OpenPurchase(ctx context.Context, msisdn, recipient string, amount int64) (purchase.Purchase, error) {
-	return do(ctx, l, "open", func() (purchase.Purchase, error) { return l.p.book.OpenPurchase(ctx, msisdn, recipient, amount) })
 }
 
 func (l link) Renew(ctx context.Context, owner string, until time.Time) error {

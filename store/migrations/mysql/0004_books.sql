@@ -22,7 +22,9 @@ ALTER TABLE purchases
     ADD COLUMN unsure_at BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN failed_at BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN token VARCHAR(200) NOT NULL DEFAULT '',
-    ADD INDEX purchases_recipient (recipient, id),
+    ADD INDEX purchases_recipient (recipient, created_at),
+    ADD INDEX purchases_payer (msisdn, created_at),
+    ADD INDEX purchases_open (msisdn, state),
     DROP CONSTRAINT purchases_state_known,
     ADD CONSTRAINT purchases_states CHECK (state IN ('held', 'sending', 'pending', 'needs_review', 'delivered', 'failed', 'reversed', 'delivered_late'));
 

@@ -124,7 +124,11 @@ CREATE UNIQUE INDEX purchases_idem_key ON purchases (idem_key);
 
 CREATE INDEX purchases_msisdn ON purchases (msisdn, id);
 
-CREATE INDEX purchases_recipient ON purchases (recipient, id);
+CREATE INDEX purchases_recipient ON purchases (recipient, created_at);
+
+CREATE INDEX purchases_payer ON purchases (msisdn, created_at);
+
+CREATE INDEX purchases_open ON purchases (msisdn, state);
 
 CREATE INDEX purchases_state ON purchases (state, owner, next_at);
 
