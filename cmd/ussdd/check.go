@@ -46,6 +46,7 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 			fmt.Fprintf(tw, "network %s\t%s\n", n.Name, strings.Join(route, ", then "))
 		}
 	}
+	fmt.Fprintf(tw, "limits\t%s\n", sayLimits(cfg.limits()))
 	if found, err := checkDatabase(ctx, cfg); err != nil {
 		bad.addErr("USSDD_DATABASE", err)
 	} else {

@@ -52,6 +52,13 @@ type config struct {
 	Lease        time.Duration `default:"15s" desc:"how long after a crash another process, or the next start, takes over unfinished purchases"`
 	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long SIGTERM waits for steps and purchases in flight"`
 
+	LimitPurchase        naira    `envconfig:"LIMIT_PURCHASE" default:"0" desc:"naira of one purchase; 0: only what routes.yaml allows of each network"`
+	LimitDay             naira    `envconfig:"LIMIT_DAY" default:"100000" desc:"naira that one subscriber pays for in a day, which begins at midnight in Lagos; what failed does not count; 0: no limit. The CBN allows N100,000 over USSD"`
+	LimitRecipientDay    naira    `envconfig:"LIMIT_RECIPIENT_DAY" default:"0" desc:"naira that one number gets in a day, whoever pays; 0: no limit"`
+	LimitVelocity        velocity `envconfig:"LIMIT_VELOCITY" default:"0" desc:"purchases that one subscriber begins in a time, failed ones too, for example 5/10m; 0: no limit"`
+	LimitNetworkPurchase nairas   `envconfig:"LIMIT_NETWORK_PURCHASE" desc:"naira of one purchase by network, for example mtn=5000,glo=2000"`
+	LimitNetworkDay      nairas   `envconfig:"LIMIT_NETWORK_DAY" desc:"naira that one subscriber pays for in a day by network, for example mtn=20000"`
+
 	smscs []smscConfig
 }
 
@@ -286,7 +293,7 @@ func process(prefix string, spec any, bad *problems) {
 		one := reflect.New(reflect.StructOf([]reflect.StructField{name}))
 		err := envconfig.Process("", one.Interface())
 		if parse := (*envconfig.ParseError)(nil); errors.As(err, &parse) {
-			bad.add("%s: %q is not %s", parse.KeyName, parse.Value, typeWords[f.Type.Kind()])
+			bad.add("%s: %q is not %s", parse.KeyName, parse.Value, typeWords[f.Type])
 			continue
 		}
 		if err != nil {
@@ -298,12 +305,15 @@ func process(prefix string, spec any, bad *problems) {
 }
 
 // typeWords name the types of variables whose values can be misread.
-var typeWords = map[reflect.Kind]string{
-	reflect.Bool:    "true or false",
-	reflect.Float64: "a number",
-	reflect.Int:     "a whole number",
-	reflect.Int64:   "a duration such as 500ms, 20s or 5m",
-	reflect.Map:     "a list of name=URL, with commas between them",
+var typeWords = map[reflect.Type]string{
+	reflect.TypeFor[bool]():          "true or false",
+	reflect.TypeFor[float64]():       "a number",
+	reflect.TypeFor[int]():           "a whole number",
+	reflect.TypeFor[time.Duration](): "a duration such as 500ms, 20s or 5m",
+	reflect.TypeFor[urls]():          "a list of name=URL, with commas between them",
+	reflect.TypeFor[naira]():         "a whole number of naira, such as 5000",
+	reflect.TypeFor[nairas]():        "a list of network=naira, with commas between them",
+	reflect.TypeFor[velocity]():      "purchases/time, such as 5/10m",
 }
 
 // variable is the name of a field's variable.
@@ -425,7 +435,8 @@ Everything is set by environment variables:
 			fmt.Fprintln(w, err)
 		}
 		// envconfig describes a map by its Go type, whatever reads it.
-		fmt.Fprintln(w, strings.ReplaceAll(text.String(), "Comma-separated list of String:String pairs", "Comma-separated list of name=URL"))
+		fmt.Fprintln(w, strings.NewReplacer("list of String:String pairs", "list of name=URL", "list of String:naira pairs", "list of network=naira",
+			"  naira,", "  Naira,", "  velocity,", "  Purchases/Duration,").Replace(text.String()))
 	}
 	fmt.Fprintln(w, secretPrefix+"<NAME>  String\n    the vendors' secret <name>, if it is in no file")
 }

@@ -283,6 +283,20 @@ func TestConfigProblems(t *testing.T) {
 		{"USSDD_SESSION_IDLE", "5s", "USSDD_SESSION_IDLE: 5s is not longer than USSDD_STEP_BUDGET, 5s"},
 		{"USSDD_SESSION_MAX", "59s", "USSDD_SESSION_MAX: 59s is shorter than USSDD_SESSION_IDLE, 1m0s"},
 		{"USSDD_SESSION_MAX", "60s", ""},
+		{"USSDD_LIMIT_PURCHASE", "5k", `USSDD_LIMIT_PURCHASE: "5k" is not a whole number of naira, such as 5000`},
+		{"USSDD_LIMIT_DAY", "-1", `USSDD_LIMIT_DAY: "-1" is not a whole number of naira, such as 5000`},
+		{"USSDD_LIMIT_DAY", "99999999999999999", `USSDD_LIMIT_DAY: "99999999999999999" is not a whole number of naira, such as 5000`},
+		{"USSDD_LIMIT_DAY", "0", ""},
+		{"USSDD_LIMIT_RECIPIENT_DAY", "50.5", `USSDD_LIMIT_RECIPIENT_DAY: "50.5" is not a whole number of naira, such as 5000`},
+		{"USSDD_LIMIT_VELOCITY", "5/10m", ""},
+		{"USSDD_LIMIT_VELOCITY", "5", `USSDD_LIMIT_VELOCITY: "5" is not purchases/time, such as 5/10m`},
+		{"USSDD_LIMIT_VELOCITY", "0/10m", `USSDD_LIMIT_VELOCITY: "0/10m" is not purchases/time, such as 5/10m`},
+		{"USSDD_LIMIT_VELOCITY", "5/-1s", `USSDD_LIMIT_VELOCITY: "5/-1s" is not purchases/time, such as 5/10m`},
+		{"USSDD_LIMIT_NETWORK_DAY", "mtn=20000, glo=0", ""},
+		{"USSDD_LIMIT_NETWORK_DAY", "mtn", `USSDD_LIMIT_NETWORK_DAY: "mtn" is not a list of network=naira, with commas between them`},
+		{"USSDD_LIMIT_NETWORK_DAY", "mtn=1,mtn=2", `USSDD_LIMIT_NETWORK_DAY: "mtn=1,mtn=2" is not a list of network=naira, with commas between them`},
+		{"USSDD_LIMIT_NETWORK_PURCHASE", "mtn=N5", `USSDD_LIMIT_NETWORK_PURCHASE: "mtn=N5" is not a list of network=naira, with commas between them`},
+
 		{"USSDD_VEND_TIMEOUT", "4s", "USSDD_VEND_TIMEOUT: 4s is shorter than USSDD_STEP_BUDGET, 5s"},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
@@ -353,7 +367,7 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	for _, name := range slices.Concat(variables(prefix, config{}), variables(prefix+"_SMSC_<NAME>", smscConfig{})) {
-		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `  (String|Integer|Float|True or False|Duration|Comma-separated list of \S+)(, default \S+)?\n    \S.{10,}$`).MatchString(out.String()) {
+		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `  (String|Integer|Float|True or False|Duration|Naira|Purchases/Duration|Comma-separated list of \S+)(, default \S+)?\n    \S.{10,}$`).MatchString(out.String()) {
 			t.Errorf("%s is not explained in\n%s", name, out.String())
 		}
 	}

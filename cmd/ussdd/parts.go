@@ -53,6 +53,8 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	var found vendors.Problems
 	if !errors.As(err, &found) {
 		bad.addErr(where("vendors", cfg.Vendors), err)
+	} else {
+		cfg.checkLimits(d.vendors.Networks(), &bad)
 	}
 	for _, p := range found {
 		if p.File == "" { // what is wrong is an option

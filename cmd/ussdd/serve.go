@@ -150,7 +150,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 // openStore opens the database and sees to its schema: SQLite is migrated, a
 // database of several users is only checked.
 func openStore(ctx context.Context, cfg *config, log *slog.Logger) (*store.DB, error) {
-	db, err := store.Open(ctx, cfg.Database, store.Options{Log: log})
+	db, err := store.Open(ctx, cfg.Database, store.Options{Log: log, Limits: cfg.limits()})
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
