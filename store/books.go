@@ -38,7 +38,7 @@ const selectDeposit = "SELECT provider, reference, account, msisdn, amount, body
 // LinkAccount has deposits to a provider's account go to msisdn's wallet.
 // Errors: ErrMismatch if the account is another's.
 func (db *DB) LinkAccount(ctx context.Context, provider, account, msisdn string) error {
-	err := errors.Join(validMSISDN(msisdn), validSource("provider", provider), validName("account", account, 32))
+	err := errors.Join(validMSISDN(msisdn), validSource("provider", provider), validName("account", account, 64))
 	if err == nil {
 		err = db.tx(ctx, func(tx *sqlx.Tx) error {
 			_, err := tx.ExecContext(ctx, "INSERT INTO virtual_accounts (provider, account, msisdn, opened_at) VALUES (?, ?, ?, ?)",
@@ -76,7 +76,7 @@ func accountOwner(ctx context.Context, tx *sqlx.Tx, provider, account string) (m
 // wallet has it.
 func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bool, err error) {
 	err = errors.Join(validAmount(d.Amount), validSource("provider", d.Provider), validName("reference", d.Reference, 120),
-		validName("account", d.Account, 32))
+		validName("account", d.Account, 64))
 	if err != nil {
 		return Deposit{}, false, fmt.Errorf("deposit: %w", err)
 	}

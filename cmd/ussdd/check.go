@@ -45,6 +45,9 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 			}
 			fmt.Fprintf(tw, "network %s\t%s\n", n.Name, strings.Join(route, ", then "))
 		}
+		if cfg.WebhookAddr != "-" {
+			fmt.Fprintf(tw, "webhooks\t%s, %s\n", cfg.WebhookAddr, sayProviders(loaded.providers))
+		}
 	}
 	fmt.Fprintf(tw, "limits\t%s\n", sayLimits(cfg.limits()))
 	if found, err := checkDatabase(ctx, cfg); err != nil {

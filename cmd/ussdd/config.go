@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -51,6 +52,11 @@ type config struct {
 	VendTimeout  time.Duration `envconfig:"VEND_TIMEOUT" default:"20s" desc:"longest call to a vendor, beyond the vendor's own time-outs; a purchase goes on in the background; at least USSDD_STEP_BUDGET"`
 	Lease        time.Duration `default:"15s" desc:"how long after a crash another process, or the next start, takes over unfinished purchases"`
 	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long SIGTERM waits for steps and purchases in flight"`
+
+	WebhookAddr        string   `envconfig:"WEBHOOK_ADDR" default:"-" desc:"host:port, behind a proxy that does TLS, where payment providers report deposits: POST /paystack, /monnify, /flutterwave and, of its version 3, /flutterwave-v3. Each is listened to whose secret webhook-<provider> is there, and webhook-<provider>-next while that replaces it; webhook-flutterwave-v3-key, its API's secret key, is needed to verify reports; - for none"`
+	WebhookSources     sources  `envconfig:"WEBHOOK_SOURCES" desc:"networks that a provider reports from, for example paystack=52.31.139.75,paystack=52.49.173.169,monnify=35.242.133.146; unset: any"`
+	WebhookProxies     networks `envconfig:"WEBHOOK_PROXIES" desc:"networks of our own proxies, for example 10.0.0.0/8, whose X-Forwarded-For is believed; unset: nobody's"`
+	WebhookFlutterwave string   `envconfig:"WEBHOOK_FLUTTERWAVE" default:"https://api.flutterwave.com" desc:"base URL of the API that verifies the reports of Flutterwave's version 3"`
 
 	LimitPurchase        naira    `envconfig:"LIMIT_PURCHASE" default:"0" desc:"naira of one purchase; 0: only what routes.yaml allows of each network"`
 	LimitDay             naira    `envconfig:"LIMIT_DAY" default:"100000" desc:"naira that one subscriber pays for in a day, which begins at midnight in Lagos; what failed does not count; 0: no limit. The CBN allows N100,000 over USSD"`
@@ -123,6 +129,12 @@ func loadConfig() (*config, problems) {
 		bad.add("USSDD_ADMIN_ADDR: empty; use - for none")
 	} else if c.AdminAddr != "-" {
 		bad.addErr("USSDD_ADMIN_ADDR", checkAddr(c.AdminAddr, 0))
+	}
+	if c.WebhookAddr != "-" {
+		bad.addErr("USSDD_WEBHOOK_ADDR", checkAddr(c.WebhookAddr, 0))
+	}
+	if u, err := url.Parse(c.WebhookFlutterwave); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		bad.add("USSDD_WEBHOOK_FLUTTERWAVE: %q is not a URL such as https://api.flutterwave.com", c.WebhookFlutterwave)
 	}
 	for _, dir := range []struct {
 		name string
@@ -314,6 +326,8 @@ var typeWords = map[reflect.Type]string{
 	reflect.TypeFor[naira]():         "a whole number of naira, such as 5000",
 	reflect.TypeFor[nairas]():        "a list of network=naira, with commas between them",
 	reflect.TypeFor[velocity]():      "purchases/time, such as 5/10m",
+	reflect.TypeFor[networks]():      "a list of networks, such as 10.0.0.0/8, with commas between them",
+	reflect.TypeFor[sources]():       "a list of provider=network, with commas between them; providers are paystack, monnify, flutterwave and flutterwave-v3",
 }
 
 // variable is the name of a field's variable.
@@ -417,7 +431,7 @@ usage: ussdd            run the daemon
        ussdd -help      this text
        ussdd -version   the version
 
-SIGTERM drains and stops, SIGHUP reads the menus and vendors again.
+SIGTERM drains and stops, SIGHUP reads the menus, vendors and secrets again.
 Exit codes: 0 stopped, or nothing is wrong; 1 failed while running; 2 the
 configuration or the command line is wrong, and whenever check finds a problem.
 
@@ -436,9 +450,10 @@ Everything is set by environment variables:
 		}
 		// envconfig describes a map by its Go type, whatever reads it.
 		fmt.Fprintln(w, strings.NewReplacer("list of String:String pairs", "list of name=URL", "list of String:naira pairs", "list of network=naira",
+			"list of String:Comma-separated list of Prefix pairs", "list of provider=network", "list of Prefix", "list of network",
 			"  naira,", "  Naira,", "  velocity,", "  Purchases/Duration,").Replace(text.String()))
 	}
-	fmt.Fprintln(w, secretPrefix+"<NAME>  String\n    the vendors' secret <name>, if it is in no file")
+	fmt.Fprintln(w, secretPrefix+"<NAME>  String\n    the secret <name> of a vendor or a webhook, if it is in no file")
 }
 
 // plural is "1 problem", "2 problems".

@@ -283,6 +283,12 @@ func TestConfigProblems(t *testing.T) {
 		{"USSDD_SESSION_IDLE", "5s", "USSDD_SESSION_IDLE: 5s is not longer than USSDD_STEP_BUDGET, 5s"},
 		{"USSDD_SESSION_MAX", "59s", "USSDD_SESSION_MAX: 59s is shorter than USSDD_SESSION_IDLE, 1m0s"},
 		{"USSDD_SESSION_MAX", "60s", ""},
+		{"USSDD_WEBHOOK_ADDR", "8687", "USSDD_WEBHOOK_ADDR: address 8687: missing port in address"},
+		{"USSDD_WEBHOOK_ADDR", "127.0.0.1:8687", ""},
+		{"USSDD_WEBHOOK_SOURCES", "opay=1.2.3.4", `USSDD_WEBHOOK_SOURCES: "opay=1.2.3.4" is not a list of provider=network, with commas between them; providers are paystack, monnify, flutterwave and flutterwave-v3`},
+		{"USSDD_WEBHOOK_PROXIES", "10.0.0.0/40", `USSDD_WEBHOOK_PROXIES: "10.0.0.0/40" is not a list of networks, such as 10.0.0.0/8, with commas between them`},
+		{"USSDD_WEBHOOK_FLUTTERWAVE", "api.flutterwave.com", `USSDD_WEBHOOK_FLUTTERWAVE: "api.flutterwave.com" is not a URL such as https://api.flutterwave.com`},
+
 		{"USSDD_LIMIT_PURCHASE", "5k", `USSDD_LIMIT_PURCHASE: "5k" is not a whole number of naira, such as 5000`},
 		{"USSDD_LIMIT_DAY", "-1", `USSDD_LIMIT_DAY: "-1" is not a whole number of naira, such as 5000`},
 		{"USSDD_LIMIT_DAY", "99999999999999999", `USSDD_LIMIT_DAY: "99999999999999999" is not a whole number of naira, such as 5000`},

@@ -30,7 +30,7 @@ func newMetrics() *metrics {
 			Help:    "Time from a subscriber's input to its screen, actions included.",
 			Buckets: []float64{.0001, .001, .01, .1, .5, 1, 2, 5, 10}}),
 		actions: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ussdd_action_seconds",
-			Help:    "Time that a menu's action took (action: balance, history, purchase, status), by outcome.",
+			Help:    "Time that a menu's action took (action: balance, history, purchase, purchase_again, status), by outcome.",
 			Buckets: []float64{.001, .01, .1, .5, 1, 2, 5, 10}}, []string{"action", "outcome"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_reloads_total",
 			Help: "Reloads of menus and vendors, by result: ok or refused."}, []string{"result"}),

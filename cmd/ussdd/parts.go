@@ -22,13 +22,15 @@ import (
 	"ussdd/vendors/purchase"
 )
 
-// data is what SIGHUP replaces: the menus and the vendors.
+// data is what SIGHUP replaces: the menus, the vendors, and the secrets of the
+// payment providers.
 type data struct {
-	menus   *menus.Catalogue
-	vendors *vendors.Set
+	menus     *menus.Catalogue
+	vendors   *vendors.Set
+	providers map[string]provider
 }
 
-// loadData reads the menus and the vendors. All problems of both are told, and
+// loadData reads the menus, the vendors and the secrets. All problems are told, and
 // the error is of type problems. previous may be nil.
 func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	var bad problems
@@ -51,10 +53,11 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	}
 	d.vendors, err = vendors.Load(vendorFS, vopt)
 	var found vendors.Problems
-	if !errors.As(err, &found) {
-		bad.addErr(where("vendors", cfg.Vendors), err)
-	} else {
+	switch {
+	case err == nil:
 		cfg.checkLimits(d.vendors.Networks(), &bad)
+	case !errors.As(err, &found):
+		bad.addErr(where("vendors", cfg.Vendors), err)
 	}
 	for _, p := range found {
 		if p.File == "" { // what is wrong is an option
@@ -63,6 +66,7 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 			bad.add("%s: %v", where("vendors", cfg.Vendors), p)
 		}
 	}
+	d.providers = cfg.providers(secrets.lookup, &bad)
 	bad = append(bad, secrets.bad...)
 	secrets.unused(&bad)
 	if len(bad) > 0 {
@@ -138,7 +142,7 @@ func (s *secretReader) unused(bad *problems) {
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		if strings.HasPrefix(name, secretPrefix) && !s.asked[name] {
-			bad.add("%s: no vendor asks for this secret", name)
+			bad.add("%s: no vendor asks for this secret, and no webhook", name)
 		}
 	}
 }

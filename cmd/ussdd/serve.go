@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +38,7 @@ type daemon struct {
 	books    *bookkeeper
 	links    []*smpp.Link
 	control  *control.Server // nil: none
+	webhooks *webhooks       // nil: none
 	metrics  *metrics
 	draining atomic.Bool
 }
@@ -67,6 +70,8 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	defer stopParts()
 	linksCtx, stopLinks := context.WithCancel(context.WithoutCancel(stop))
 	defer stopLinks()
+	webhooksCtx, stopWebhooks := context.WithCancel(partsCtx)
+	defer stopWebhooks()
 	var parts, links sync.WaitGroup
 	failed := make(chan error, 4+len(d.links))
 	launch := func(wg *sync.WaitGroup, ctx context.Context, name string, run func(context.Context) error) {
@@ -83,6 +88,12 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	if d.control != nil {
 		defer d.control.Close()
 	}
+	if err := d.listenWebhooks(); err != nil {
+		return err
+	}
+	if d.webhooks != nil {
+		defer d.webhooks.listen.Close()
+	}
 	admin, err := d.listenAdmin()
 	if err != nil {
 		return err
@@ -93,6 +104,9 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	floatsCtx, stopFloats := context.WithCancel(partsCtx)
 	defer stopFloats()
 	launch(&parts, floatsCtx, "floats", newFloatKeeper(func() floatSource { return d.data.Load().vendors }, log).Run)
+	if d.webhooks != nil {
+		launch(&parts, webhooksCtx, "webhooks", d.webhooks.Run)
+	}
 	for _, l := range d.links {
 		launch(&links, linksCtx, "link "+l.Status().Name, l.Run)
 	}
@@ -116,6 +130,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	d.draining.Store(true)
 	stopFloats()
 	d.notify(sd.SdNotifyStopping)
+	stopWebhooks() // their providers report again, elsewhere or later
 	end, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
 	defer cancel()
 	drain, cancel := context.WithTimeout(end, cfg.DrainTimeout-2*cfg.closing())
@@ -279,7 +294,7 @@ func (d *daemon) reload(ctx context.Context) {
 	for _, svc := range loaded.menus.Services() {
 		serving = append(serving, svc.Name()+" "+svc.Version())
 	}
-	d.log.Info("menus and vendors reloaded", "services", serving)
+	d.log.Info("menus and vendors reloaded", "services", serving, "webhooks", slices.Sorted(maps.Keys(loaded.providers)))
 }
 
 // notify tells systemd of a state, where there is one to tell.
@@ -361,6 +376,24 @@ func (d *daemon) listenControl() error {
 			return d.db.Acted(ctx, store.Operation{Operator: a.Operator, Action: a.Action, Subject: a.Subject, Reason: a.Reason}, a.Detail)
 		}})
 	d.log.Info("control listens", "path", d.cfg.Control)
+	return nil
+}
+
+// listenWebhooks opens the listener of the payment providers, if there is to be
+// one.
+func (d *daemon) listenWebhooks() error {
+	if d.cfg.WebhookAddr == "-" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", d.cfg.WebhookAddr)
+	if err != nil {
+		return fmt.Errorf("USSDD_WEBHOOK_ADDR: %w", err)
+	}
+	cfg := webhookConfig{Providers: func() map[string]provider { return d.data.Load().providers },
+		Sources: d.cfg.WebhookSources, Proxies: d.cfg.WebhookProxies}
+	d.webhooks = newWebhooks(ln, cfg, d.db, d.log)
+	d.metrics.registry.MustRegister(d.webhooks.reports)
+	d.log.Info("webhooks listen", "addr", ln.Addr().String(), "providers", slices.Sorted(maps.Keys(cfg.Providers())))
 	return nil
 }
 

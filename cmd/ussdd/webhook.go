@@ -15,29 +15,31 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"ussdd/store"
 )
 
-// webhookConfig says where payment providers report deposits, and how they
-// prove that it is them. A provider without secrets is not listened to.
+// webhookConfig says who may report deposits, and from where.
 type webhookConfig struct {
-	Addr string // "" = no listener
-	// Secrets of each provider: one, or two while one is being replaced.
-	Secrets map[string][]string
+	// Providers are those that are listened to, by the names of schemes, as they
+	// are now: a reload may change their secrets.
+	Providers func() map[string]provider
 	// Sources are the networks that a provider reports from. None = any.
-	Sources map[string][]netip.Prefix
+	Sources sources
 	// Proxies are the networks of our own proxies: what they say last in
 	// X-Forwarded-For is the source. None = the peer is the source.
-	Proxies []netip.Prefix
-	// Verifiers ask a provider whether a report is true. flutterwave-v3 needs
-	// one, because its signature does not cover the report.
-	Verifiers map[string]verifier
+	Proxies networks
+}
+
+// provider is one payment provider that reports deposits.
+type provider struct {
+	secrets []string // of its signatures: one, or two while one is being replaced
+	verify  verifier // asks it whether a report is true; nil = the signature is enough
 }
 
 // verifier is nil if the provider, asked itself, has the same deposit.
@@ -60,17 +62,28 @@ type scheme struct {
 	header string // of the signature
 	// signed tells whether the signature of the raw body is by secret.
 	signed func(secret, signature string, body []byte) bool
-	// read gives the deposit that a report tells of; paid is false for a report
-	// of anything else.
-	read     func(body []byte) (d deposit, paid bool, err error)
-	verified bool // nothing is booked that a verifier has not confirmed
+	// read gives the deposit that a report tells of, and what of it. Of one that
+	// was not paid, it has no more than the reference, if that.
+	read func(body []byte) (d deposit, what news, err error)
+	// forgeable says that the signature does not cover the body: nothing is booked
+	// that the provider, asked itself, has not confirmed.
+	forgeable bool
 }
+
+// news is what a report tells of a deposit.
+type news int
+
+const (
+	other  news = iota // nothing that concerns the books
+	paid               // it has come in
+	undone             // it was refunded, disputed or reversed, wholly or in part, or is about to be
+)
 
 var schemes = map[string]scheme{
 	"paystack":       {header: "X-Paystack-Signature", signed: hmacHex, read: readPaystack},
 	"monnify":        {header: "Monnify-Signature", signed: hmacHex, read: readMonnify},
 	"flutterwave":    {header: "Flutterwave-Signature", signed: hmacBase64, read: readFlutterwave},
-	"flutterwave-v3": {header: "Verif-Hash", signed: sameSecret, read: readFlutterwave, verified: true},
+	"flutterwave-v3": {header: "Verif-Hash", signed: sameSecret, read: readFlutterwave, forgeable: true},
 }
 
 // hmacHex is Paystack's and Monnify's: hex HMAC-SHA512 of the body.
@@ -105,48 +118,50 @@ func sameSecret(secret, signature string, _ []byte) bool {
 // few seconds.
 const (
 	maxReport      = 256 << 10
+	maxReports     = 64 // at once; the others are told to come again
 	reportTimeout  = 10 * time.Second
 	webhookClosing = 5 * time.Second
+	maxAccount     = 64 // characters, as the store has them
 )
 
-// webhooks is the listener. Make it with newWebhooks and give it one Run.
+// webhooks takes the reports of payment providers. Make it with newWebhooks and
+// give it one Run.
 type webhooks struct {
 	cfg     webhookConfig
 	books   depositor
 	log     *slog.Logger
 	listen  net.Listener
+	mux     *http.ServeMux
+	slots   chan struct{}
+	strange rate.Sometimes         // a log line about what strangers send
 	reports *prometheus.CounterVec // by provider and result; the caller registers it
 }
 
-// newWebhooks listens; nil without an address. It is an error to configure a
-// provider that there is not, or that could be forged.
-func newWebhooks(cfg webhookConfig, books depositor, log *slog.Logger) (*webhooks, error) {
-	if cfg.Addr == "" {
-		return nil, nil
-	}
-	for name, secrets := range cfg.Secrets {
-		s, ok := schemes[name]
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("webhook: no provider %q", name)
-		case len(secrets) < 1 || len(secrets) > 2 || slices.Contains(secrets, ""):
-			return nil, fmt.Errorf("webhook %s: one secret is needed, or two while one is being replaced", name)
-		case s.verified && cfg.Verifiers[name] == nil:
-			return nil, fmt.Errorf("webhook %s: its signature does not cover the report, and nothing verifies it", name)
+// results are what can become of a report.
+var results = []string{"credited", "suspense", "repeated", "ignored", "undone", "mismatch", "invalid", "foreign", "unverified", "unreadable",
+	"forged", "refused", "busy", "failed"}
+
+// newWebhooks takes the listener over.
+func newWebhooks(listen net.Listener, cfg webhookConfig, books depositor, log *slog.Logger) *webhooks {
+	w := &webhooks{cfg: cfg, books: books, log: log, listen: listen, mux: http.NewServeMux(), slots: make(chan struct{}, maxReports),
+		strange: rate.Sometimes{Interval: time.Minute},
+		reports: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_webhook_reports_total",
+			Help: "Reports of payment providers, by provider and by what became of them: credited, suspense (an account of nobody), repeated, ignored " +
+				"(of no deposit), undone (a refund, dispute or reversal), mismatch (other content than before), invalid, foreign (currency), unverified, " +
+				"unreadable, forged, refused, busy, failed (the database)."}, []string{"provider", "result"})}
+	// What begins with its first increment has no rate then.
+	for name := range cfg.Providers() {
+		for _, result := range results {
+			w.reports.WithLabelValues(name, result)
 		}
 	}
-	ln, err := net.Listen("tcp", cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	return &webhooks{cfg: cfg, books: books, log: log, listen: ln, reports: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "ussdd_webhook_reports_total", Help: "Reports of payment providers by provider and what became of them.",
-	}, []string{"provider", "result"})}, nil
+	w.mux.HandleFunc("/{provider}", w.take)
+	return w
 }
 
 // Run serves until ctx is done, and then until what is under way has ended.
 func (w *webhooks) Run(ctx context.Context) error {
-	srv := &http.Server{Handler: w, ReadHeaderTimeout: reportTimeout, ReadTimeout: reportTimeout, WriteTimeout: 2 * reportTimeout,
+	srv := &http.Server{Handler: w.mux, ReadHeaderTimeout: reportTimeout, ReadTimeout: reportTimeout, WriteTimeout: 2 * reportTimeout,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelDebug)}
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -156,25 +171,31 @@ func (w *webhooks) Run(ctx context.Context) error {
 	})
 	err := srv.Serve(w.listen)
 	if stop() { // ctx is not done: the listener broke
-		return fmt.Errorf("webhook: %w", err)
+		return fmt.Errorf("serve: %w", err)
 	}
 	if err := <-closed; err != nil {
-		return errors.Join(fmt.Errorf("webhook: %w", err), srv.Close())
+		return errors.Join(fmt.Errorf("stop: %w", err), srv.Close())
 	}
 	return nil
 }
 
-// ServeHTTP takes POST /PROVIDER. The answer is 200 once the deposit is booked,
-// or never will be: other answers make the provider report again.
-func (w *webhooks) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	provider := strings.TrimPrefix(r.URL.Path, "/")
-	secrets := w.cfg.Secrets[provider]
-	if len(secrets) == 0 {
+// take takes POST /PROVIDER. The answer is 200 once the deposit is booked, or
+// never will be: other answers make the provider report again.
+func (w *webhooks) take(rw http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("provider")
+	p, ok := w.cfg.Providers()[name]
+	if !ok {
 		http.NotFound(rw, r)
 		return
 	}
-	status, result := w.report(rw, r, provider, secrets)
-	w.reports.WithLabelValues(provider, result).Inc()
+	status, result := http.StatusServiceUnavailable, "busy"
+	select {
+	case w.slots <- struct{}{}:
+		status, result = w.report(rw, r, name, p)
+		<-w.slots
+	default:
+	}
+	w.reports.WithLabelValues(name, result).Inc()
 	if status != http.StatusOK {
 		http.Error(rw, http.StatusText(status), status)
 	}
@@ -182,14 +203,14 @@ func (w *webhooks) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // report handles one report of a provider, and gives the answer's status and a
 // word for what became of it.
-func (w *webhooks) report(rw http.ResponseWriter, r *http.Request, provider string, secrets []string) (status int, result string) {
-	s := schemes[provider]
-	log := w.log.With("provider", provider)
+func (w *webhooks) report(rw http.ResponseWriter, r *http.Request, name string, p provider) (status int, result string) {
+	s := schemes[name]
+	log := w.log.With("provider", name)
 	if r.Method != http.MethodPost {
 		return http.StatusMethodNotAllowed, "refused"
 	}
-	if source := w.source(r); len(w.cfg.Sources[provider]) > 0 && !within(w.cfg.Sources[provider], source) {
-		log.Warn("webhook from a foreign address", "source", source)
+	if source := w.source(r); len(w.cfg.Sources[name]) > 0 && !w.cfg.Sources[name].contain(source) {
+		w.strange.Do(func() { log.Warn("webhook from a foreign address", "source", source) })
 		return http.StatusForbidden, "refused"
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxReport))
@@ -200,21 +221,24 @@ func (w *webhooks) report(rw http.ResponseWriter, r *http.Request, provider stri
 		return http.StatusBadRequest, "refused"
 	}
 	signature, known := r.Header.Get(s.header), false
-	for _, secret := range secrets {
+	for _, secret := range p.secrets {
 		// All are tried, so that the time does not tell which one fits.
 		known = s.signed(secret, signature, body) || known
 	}
 	if signature == "" || !known {
-		log.Warn("webhook with a wrong signature", "source", w.source(r))
+		w.strange.Do(func() { log.Warn("webhook with a wrong signature", "source", w.source(r)) })
 		return http.StatusUnauthorized, "forged"
 	}
 
-	d, paid, err := s.read(body)
+	d, what, err := s.read(body)
 	switch {
 	case err != nil:
 		log.Error("webhook that cannot be read", "err", err)
 		return http.StatusBadRequest, "unreadable"
-	case !paid:
+	case what == undone:
+		log.Error("deposit refunded or disputed at its provider: see there, and `ussdctl ledger reverse` what was taken back", "reference", d.Reference)
+		return http.StatusOK, "undone"
+	case what != paid:
 		return http.StatusOK, "ignored"
 	case d.Currency != "NGN":
 		log.Error("deposit in a foreign currency: settle it by hand", "reference", d.Reference, "currency", d.Currency)
@@ -222,19 +246,24 @@ func (w *webhooks) report(rw http.ResponseWriter, r *http.Request, provider stri
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), reportTimeout)
 	defer cancel()
-	if verify := w.cfg.Verifiers[provider]; verify != nil {
-		if err := verify(ctx, d); err != nil {
+	if p.verify != nil {
+		if err := p.verify(ctx, d); err != nil {
 			log.Error("deposit not confirmed by its provider", "reference", d.Reference, "err", err)
 			return http.StatusServiceUnavailable, "unverified"
 		}
 	}
-	return w.book(ctx, log, provider, d, body)
+	return w.book(ctx, log, name, d, body)
 }
 
 // book puts a deposit into the books.
 func (w *webhooks) book(ctx context.Context, log *slog.Logger, provider string, d deposit, body []byte) (status int, result string) {
+	// Whatever the account is called, the money has come in: at worst into
+	// suspense.
 	if d.Account == "" {
-		d.Account = "none" // suspense: the money has come in all the same
+		d.Account = "none"
+	}
+	if r := []rune(d.Account); len(r) > maxAccount {
+		d.Account = string(r[:maxAccount])
 	}
 	// Both versions' reports of a provider are of the same deposits.
 	provider = strings.TrimSuffix(provider, "-v3")
@@ -266,7 +295,7 @@ func (w *webhooks) source(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	source := peer.Addr().Unmap()
-	if !within(w.cfg.Proxies, source) {
+	if !w.cfg.Proxies.contain(source) {
 		return source
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -274,8 +303,4 @@ func (w *webhooks) source(r *http.Request) netip.Addr {
 		return told.Unmap()
 	}
 	return source
-}
-
-func within(networks []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }

@@ -61,72 +61,112 @@ func first(values ...string) string {
 	return ""
 }
 
-// complete is d if it has a reference.
-func complete(d deposit, err error) (deposit, bool, error) {
+// received is d, paid, if it has a reference.
+func received(d deposit, err error) (deposit, news, error) {
+	d.Reference, d.Account = strings.TrimSpace(d.Reference), strings.TrimSpace(d.Account)
 	if err == nil && d.Reference == "" {
 		err = errors.New("no reference")
 	}
-	return d, err == nil, err
+	return d, paid, err
+}
+
+// newsOf is what a report of this event tells, received being the name of the one
+// for a deposit.
+func newsOf(event, received string) news {
+	if event == received {
+		return paid
+	}
+	event = strings.ToLower(event)
+	for _, word := range []string{"refund", "dispute", "chargeback", "revers"} {
+		if strings.Contains(event, word) {
+			return undone
+		}
+	}
+	return other
 }
 
 // readPaystack reads event charge.success. Its amount is in kobo. The account is
 // the dedicated one that received the money, or else the customer's code.
-func readPaystack(body []byte) (deposit, bool, error) {
+func readPaystack(body []byte) (deposit, news, error) {
 	var r struct {
 		Event string
-		Data  struct {
-			Reference, Currency, Status string
-			Amount                      json.Number
-			Authorization               struct {
-				Receiver text `json:"receiver_bank_account_number"`
-			}
-			Metadata json.RawMessage
-			Customer struct {
-				Code string `json:"customer_code"`
-			}
-		}
+		Data  json.RawMessage // of many shapes
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
-		return deposit{}, false, err
+		return deposit{}, other, err
 	}
-	if r.Event != "charge.success" || r.Data.Status != "success" {
-		return deposit{}, false, nil
+	switch newsOf(r.Event, "charge.success") {
+	case other:
+		return deposit{}, other, nil
+	case undone:
+		var refund struct {
+			Reference string `json:"transaction_reference"`
+		}
+		_ = json.Unmarshal(r.Data, &refund) // a dispute has it elsewhere
+		return deposit{Reference: refund.Reference}, undone, nil
+	}
+	var charge struct {
+		Reference, Currency, Status string
+		Amount                      json.Number
+		Authorization               struct {
+			Receiver text `json:"receiver_bank_account_number"`
+		}
+		Metadata json.RawMessage
+		Customer struct {
+			Code string `json:"customer_code"`
+		}
+	}
+	if err := json.Unmarshal(r.Data, &charge); err != nil {
+		return deposit{}, other, err
+	}
+	if charge.Status != "success" {
+		return deposit{}, other, nil
 	}
 	var metadata struct {
 		Receiver text `json:"receiver_account_number"`
 	}
-	if bytes.HasPrefix(r.Data.Metadata, []byte("{")) { // else "", or another shape that is none of ours
-		if err := json.Unmarshal(r.Data.Metadata, &metadata); err != nil {
-			return deposit{}, false, err
+	if bytes.HasPrefix(charge.Metadata, []byte("{")) { // else "", or another shape that is none of ours
+		if err := json.Unmarshal(charge.Metadata, &metadata); err != nil {
+			return deposit{}, other, err
 		}
 	}
-	amount, err := kobo(r.Data.Amount.String())
-	return complete(deposit{Reference: r.Data.Reference, Currency: r.Data.Currency, Amount: amount,
-		Account: first(string(r.Data.Authorization.Receiver), string(metadata.Receiver), r.Data.Customer.Code)}, err)
+	amount, err := kobo(charge.Amount.String())
+	return received(deposit{Reference: charge.Reference, Currency: charge.Currency, Amount: amount,
+		Account: first(string(charge.Authorization.Receiver), string(metadata.Receiver), charge.Customer.Code)}, err)
 }
 
 // readMonnify reads event SUCCESSFUL_TRANSACTION. Its amounts are naira, as
 // numbers or texts. The account is the reserved one's number, or else our
 // reference of it.
-func readMonnify(body []byte) (deposit, bool, error) {
+func readMonnify(body []byte) (deposit, news, error) {
 	var r struct {
 		EventType string
-		EventData struct {
-			TransactionReference, PaymentStatus, Currency string
-			AmountPaid                                    text
-			Product                                       struct{ Reference string }
-			Destination                                   struct{ AccountNumber text } `json:"destinationAccountInformation"`
-		}
+		EventData json.RawMessage // of many shapes
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
-		return deposit{}, false, err
+		return deposit{}, other, err
 	}
-	d := r.EventData
-	if r.EventType != "SUCCESSFUL_TRANSACTION" || d.PaymentStatus != "PAID" {
-		return deposit{}, false, nil
+	what := newsOf(r.EventType, "SUCCESSFUL_TRANSACTION")
+	if what == other {
+		return deposit{}, other, nil
+	}
+	var d struct {
+		TransactionReference, PaymentStatus, Currency string
+		AmountPaid                                    text
+		Product                                       struct{ Reference string }
+		Destination                                   struct{ AccountNumber text } `json:"destinationAccountInformation"`
+	}
+	err := json.Unmarshal(r.EventData, &d)
+	switch {
+	case what == undone:
+		return deposit{Reference: d.TransactionReference}, undone, nil
+	case err != nil:
+		return deposit{}, other, err
+	case d.PaymentStatus != "PAID":
+		return deposit{}, other, nil
 	}
 	amount, err := d.AmountPaid.naira()
-	return complete(deposit{Reference: d.TransactionReference, Currency: first(d.Currency, "NGN"), Amount: amount,
+	return received(deposit{Reference: d.TransactionReference, Currency: first(d.Currency, "NGN"), Amount: amount,
 		Account: first(string(d.Destination.AccountNumber), d.Product.Reference)}, err)
 }
 
@@ -142,27 +182,36 @@ type flutterwaveCharge struct {
 
 // deposit is the charge's, to the account whose reference, which we gave it, the
 // charge has.
-func (c flutterwaveCharge) deposit() (deposit, bool, error) {
+func (c flutterwaveCharge) deposit() (deposit, news, error) {
 	if c.Status != "successful" && c.Status != "succeeded" { // of version 3 and of version 4
-		return deposit{}, false, nil
+		return deposit{}, other, nil
 	}
 	amount, err := c.Amount.naira()
-	return complete(deposit{Reference: string(c.ID), Currency: c.Currency, Amount: amount, Account: first(c.TxRef, c.Reference)}, err)
+	return received(deposit{Reference: string(c.ID), Currency: c.Currency, Amount: amount, Account: first(c.TxRef, c.Reference)}, err)
 }
 
 // readFlutterwave reads event charge.completed of versions 3 and 4.
-func readFlutterwave(body []byte) (deposit, bool, error) {
+func readFlutterwave(body []byte) (deposit, news, error) {
 	var r struct {
 		Event, Type string
-		Data        flutterwaveCharge
+		Data        json.RawMessage // of many shapes
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
-		return deposit{}, false, err
+		return deposit{}, other, err
 	}
-	if first(r.Event, r.Type) != "charge.completed" {
-		return deposit{}, false, nil
+	what := newsOf(first(r.Event, r.Type), "charge.completed")
+	if what == other {
+		return deposit{}, other, nil
 	}
-	return r.Data.deposit()
+	var charge flutterwaveCharge
+	err := json.Unmarshal(r.Data, &charge)
+	switch {
+	case what == undone:
+		return deposit{Reference: string(charge.ID)}, undone, nil
+	case err != nil:
+		return deposit{}, other, err
+	}
+	return charge.deposit()
 }
 
 // verifyFlutterwave asks Flutterwave's API of version 3 at base, with the secret
@@ -189,11 +238,11 @@ func verifyFlutterwave(client *http.Client, base, key string) verifier {
 		if err := json.NewDecoder(io.LimitReader(res.Body, maxReport)).Decode(&answer); err != nil {
 			return fmt.Errorf("verify: %w", err)
 		}
-		theirs, paid, err := answer.Data.deposit()
+		theirs, what, err := answer.Data.deposit()
 		switch {
 		case err != nil:
 			return fmt.Errorf("verify: %w", err)
-		case answer.Status != "success" || !paid || theirs != d:
+		case answer.Status != "success" || what != paid || theirs != d:
 			return errors.New("verify: the provider has another charge of that id")
 		}
 		return nil

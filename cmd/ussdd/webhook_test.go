@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -60,24 +61,25 @@ func hooked(t *testing.T, change func(*webhookConfig)) (*webhooks, *store.DB, *b
 			t.Fatal(err)
 		}
 	}
-	cfg := webhookConfig{Addr: "127.0.0.1:0",
-		Secrets: map[string][]string{"paystack": {"old", "new"}, "monnify": {"m"}, "flutterwave": {"f"}, "flutterwave-v3": {"hash"}},
-		Verifiers: map[string]verifier{"flutterwave-v3": func(_ context.Context, d deposit) error {
-			if d.Reference != "285959875" {
-				return errors.New("no such charge")
-			}
-			return nil
-		}}}
+	confirms := func(_ context.Context, d deposit) error {
+		if d.Reference != "285959875" {
+			return errors.New("no such charge")
+		}
+		return nil
+	}
+	providers := map[string]provider{"paystack": {secrets: []string{"old", "new"}}, "monnify": {secrets: []string{"m"}}, "flutterwave": {secrets: []string{"f"}},
+		"flutterwave-v3": {secrets: []string{"hash"}, verify: confirms}}
+	cfg := webhookConfig{Providers: func() map[string]provider { return providers }}
 	if change != nil {
 		change(&cfg)
 	}
-	var log bytes.Buffer
-	w, err := newWebhooks(cfg, db, slog.New(slog.NewTextHandler(&log, nil)))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.listen.Close() })
-	return w, db, &log
+	t.Cleanup(func() { ln.Close() })
+	var log bytes.Buffer
+	return newWebhooks(ln, cfg, db, slog.New(slog.NewTextHandler(&log, nil))), db, &log
 }
 
 // post gives the status of a report.
@@ -88,7 +90,7 @@ func post(w *webhooks, provider, signature, body string) int {
 		r.Header.Set(schemes[provider].header, signature)
 	}
 	rw := httptest.NewRecorder()
-	w.ServeHTTP(rw, r)
+	w.mux.ServeHTTP(rw, r)
 	return rw.Code
 }
 
@@ -144,7 +146,7 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 	r := httptest.NewRequest(http.MethodGet, "/paystack", nil)
 	rw := httptest.NewRecorder()
-	if w.ServeHTTP(rw, r); rw.Code != http.StatusMethodNotAllowed {
+	if w.mux.ServeHTTP(rw, r); rw.Code != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %d", rw.Code)
 	}
 	if list, err := db.ListDeposits(t.Context(), false, 0); err != nil || len(list) != 0 {
@@ -163,6 +165,9 @@ func TestWebhookOddReports(t *testing.T) {
 		{"unknown account", "9930000001", "1", "suspense"},
 		{"the same with another amount", "50000", "50001", "mismatch"},
 		{"odd reference", "ps-1", strings.Repeat("x", 121), "invalid"},
+		{"a refund", `"charge.success","data":{`, `"refund.processed","data":{"transaction_reference":"ps-1",`, "undone"},
+		{"a dispute", `"charge.success","data":{`, `"charge.dispute.create","data":{"transaction":{"reference":"ps-1"},`, "undone"},
+		{"data of another shape", `"charge.success","data":{`, `"subscription.expiring_cards","data":[],"x":{`, "ignored"},
 	} {
 		body := strings.Replace(paystackReport, test.old, test.new, 1)
 		if code := post(w, "paystack", hex512("old", body), body); code != http.StatusOK {
@@ -180,8 +185,8 @@ func TestWebhookOddReports(t *testing.T) {
 func TestWebhookSources(t *testing.T) {
 	set := func(proxy string) func(*webhookConfig) {
 		return func(c *webhookConfig) {
-			c.Sources = map[string][]netip.Prefix{"paystack": {netip.MustParsePrefix("52.31.139.75/32")}}
-			c.Proxies = []netip.Prefix{netip.MustParsePrefix(proxy)}
+			c.Sources = sources{"paystack": {netip.MustParsePrefix("52.31.139.75/32")}}
+			c.Proxies = networks{netip.MustParsePrefix(proxy)}
 		}
 	}
 	for proxy, want := range map[string]int{"192.0.2.0/24": http.StatusOK, "10.0.0.0/8": http.StatusForbidden} {
@@ -191,25 +196,52 @@ func TestWebhookSources(t *testing.T) {
 		r.Header.Set("X-Forwarded-For", "1.1.1.1, 52.31.139.75")
 		r.Header.Set("X-Paystack-Signature", hex512("new", paystackReport))
 		rw := httptest.NewRecorder()
-		if w.ServeHTTP(rw, r); rw.Code != want {
+		if w.mux.ServeHTTP(rw, r); rw.Code != want {
 			t.Errorf("proxies %s: %d, want %d", proxy, rw.Code, want)
 		}
 	}
 }
 
-func TestWebhookConfig(t *testing.T) {
-	for name, cfg := range map[string]webhookConfig{
-		"no provider": {Addr: "127.0.0.1:0", Secrets: map[string][]string{"opay": {"x"}}},
-		"one secret":  {Addr: "127.0.0.1:0", Secrets: map[string][]string{"paystack": {"a", "b", "c"}}},
-		"needed, or":  {Addr: "127.0.0.1:0", Secrets: map[string][]string{"paystack": {""}}},
-		"verifies it": {Addr: "127.0.0.1:0", Secrets: map[string][]string{"flutterwave-v3": {"x"}}},
-	} {
-		if _, err := newWebhooks(cfg, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+// TestWebhookTakesNoMore: what there is no room for is to be reported again.
+func TestWebhookTakesNoMore(t *testing.T) {
+	w, _, _ := hooked(t, nil)
+	for range maxReports {
+		w.slots <- struct{}{}
+	}
+	if code := post(w, "paystack", hex512("new", paystackReport), paystackReport); code != http.StatusServiceUnavailable {
+		t.Errorf("%d", code)
+	}
+	<-w.slots
+	if code := post(w, "paystack", hex512("new", paystackReport), paystackReport); code != http.StatusOK {
+		t.Errorf("%d with room", code)
+	}
+}
+
+// TestWebhookLongAccount: an account that cannot be anybody's is nobody's, and its
+// money is in the books all the same.
+func TestWebhookLongAccount(t *testing.T) {
+	w, db, log := hooked(t, nil)
+	body := strings.Replace(paystackReport, "9930000001", strings.Repeat("9", 1000), 1)
+	if code := post(w, "paystack", hex512("new", body), body); code != http.StatusOK {
+		t.Errorf("%d\n%s", code, log)
+	}
+	if list, err := db.ListDeposits(t.Context(), true, 0); err != nil || len(list) != 1 || list[0].Amount != 500_00 || list[0].Account != strings.Repeat("9", maxAccount) {
+		t.Errorf("suspense %+v, %v", list, err)
+	}
+}
+
+func TestNews(t *testing.T) {
+	for event, want := range map[string]news{"charge.success": paid, "refund.pending": undone, "charge.dispute.create": undone, "SUCCESSFUL_REFUND": undone,
+		"chargeback.initiated": undone, "SUCCESSFUL_REVERSAL": undone, "transfer.success": other, "": other} {
+		if got := newsOf(event, "charge.success"); got != want {
+			t.Errorf("%s: %d", event, got)
 		}
 	}
-	if w, err := newWebhooks(webhookConfig{}, nil, nil); w != nil || err != nil {
-		t.Errorf("no address: %v, %v", w, err)
+	for name, body := range map[string]string{"monnify": `{"eventType":"SUCCESSFUL_REFUND","eventData":{"transactionReference":"MNFY|1","refundAmount":5}}`,
+		"flutterwave": `{"event":"refund.completed","data":{"id":7}}`, "paystack": `{"event":"refund.processed","data":{"transaction_reference":"ps-1","amount":"odd"}}`} {
+		if d, what, err := schemes[name].read([]byte(body)); what != undone || d.Reference == "" || err != nil {
+			t.Errorf("%s: %+v, %d, %v", name, d, what, err)
+		}
 	}
 }
 
@@ -255,8 +287,8 @@ func TestVerifyFlutterwave(t *testing.T) {
 			w.WriteHeader(test.status)
 			io.WriteString(w, test.answer)
 		}))
-		d, paid, err := readFlutterwave([]byte(oldFlutterwave))
-		if err != nil || !paid {
+		d, what, err := readFlutterwave([]byte(oldFlutterwave))
+		if err != nil || what != paid {
 			t.Fatal(err)
 		}
 		if err := verifyFlutterwave(api.Client(), api.URL+"/", "key")(t.Context(), d); (err == nil) != test.ok {

@@ -114,7 +114,7 @@ CREATE TABLE IF NOT EXISTS outbox (
 
 CREATE TABLE IF NOT EXISTS virtual_accounts (
     provider  VARCHAR(32) NOT NULL,
-    account   VARCHAR(32) NOT NULL,
+    account   VARCHAR(64) NOT NULL,
     msisdn    VARCHAR(20) NOT NULL,
     opened_at BIGINT      NOT NULL,
     PRIMARY KEY (provider, account)
@@ -123,7 +123,7 @@ CREATE TABLE IF NOT EXISTS virtual_accounts (
 CREATE TABLE IF NOT EXISTS deposits (
     provider  VARCHAR(32)  NOT NULL,
     reference VARCHAR(120) NOT NULL,
-    account   VARCHAR(32)  NOT NULL,
+    account   VARCHAR(64)  NOT NULL,
     msisdn    VARCHAR(20)  NOT NULL,
     amount    BIGINT       NOT NULL,
     body      MEDIUMBLOB   NOT NULL,
