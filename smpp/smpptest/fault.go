@@ -242,10 +242,10 @@ func (s *Sim) Struck() map[string]int {
 
 // strike lets all faults strike whose occasion this is. The caller holds s.mu.
 func (s *Sim) strike(at occasion, m *moment) {
-	s.armed = s.strikeArmed(s.armed, at, m)
+	s.strikeArmed(&s.armed, at, m)
 	dice := s.dice
 	if h := m.handset; h != nil {
-		h.armed = s.strikeArmed(h.armed, at, m)
+		s.strikeArmed(&h.armed, at, m)
 		if h.dice == nil && s.cfg.Chaos != nil {
 			h.dice = s.cfg.Chaos.dice(h.msisdn)
 		}
@@ -265,18 +265,22 @@ func (s *Sim) strike(at occasion, m *moment) {
 	}
 }
 
-// strikeArmed strikes with those of a list whose occasion this is, and returns
-// those that stay armed.
-func (s *Sim) strikeArmed(list []armed, at occasion, m *moment) []armed {
-	for i := range list {
-		if a := &list[i]; a.kind.at == at {
-			s.strikeOne(a.Fault, m)
+// strikeArmed strikes with those of a list whose occasion this is, once the list
+// is as it is to be: what strikes may be the occasion of others in it.
+func (s *Sim) strikeArmed(list *[]armed, at occasion, m *moment) {
+	var due []Fault
+	for i := range *list {
+		if a := &(*list)[i]; a.kind.at == at {
+			due = append(due, a.Fault)
 			if a.left != always {
 				a.left--
 			}
 		}
 	}
-	return slices.DeleteFunc(list, func(a armed) bool { return a.left == 0 })
+	*list = slices.DeleteFunc(*list, func(a armed) bool { return a.left == 0 })
+	for _, f := range due {
+		s.strikeOne(f, m)
+	}
 }
 
 func (s *Sim) strikeOne(f Fault, m *moment) {

@@ -593,3 +593,22 @@ func TestArm(t *testing.T) {
 	e.told("end", end)
 	saw(t, "end", menu, "Bye", true)
 }
+
+// TestArmWhatStrikesForAnother: a fault that makes the occasion of another one of
+// the same handset leaves the list of both whole.
+func TestArmWhatStrikesForAnother(t *testing.T) {
+	sim, e, c := struck(t)
+	h := sim.Handset(amina)
+	if err := h.Arm(faults(t, "trailing-cr", "late-input")...); err != nil {
+		t.Fatal(err)
+	}
+	_, end := c.dials(t, sim, e)
+	e.told("end", short(submitSM, "USSD", toCode, me, 0, "Bye", "0501 0001 11 1383 0002 2a03"))
+	e.takes("what is late", short(deliverSM, "USSD", me, toCode, 0, "1\r", "0501 0001 12 1383 0002 2a02"))
+	saw(t, "end", end, "Bye", true)
+	async(func() (smpptest.Screen, error) { return h.Dial(within(t), "*123#") })
+	e.delivered()
+	if got := sim.Struck(); got["trailing-cr"] != 1 || got["late-input"] != 1 {
+		t.Errorf("struck %v, want each once", got)
+	}
+}
