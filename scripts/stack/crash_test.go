@@ -11,8 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	"ussdd/vendors"
+	"ussdd/scripts/stack"
 	"ussdd/vendors/purchase"
 )
 
@@ -149,38 +150,27 @@ func (c crash) run(t *testing.T, r *rig) {
 	}
 }
 
-var (
-	graces = regexp.MustCompile(`grace: [0-9a-z]+`)
-	bases  = regexp.MustCompile(`(?m)^base: `)
-	routes = regexp.MustCompile(`route: \[(\w+),[^]]*\]`)
-)
-
 // vendorDir has the built-in vendors with time-outs that do not hang on the
 // step's budget, with shorter proofs of absence, and with one endpoint a network
 // if first is set.
 func vendorDir(t *testing.T, dir string, first bool) string {
 	t.Helper()
 	dir = filepath.Join(dir, fmt.Sprintf("vendors-%v", first))
-	if err := os.CopyFS(dir, vendors.Builtin()); err != nil {
+	if err := stack.WriteVendors(dir, stack.VendorTimes{Total: 15 * time.Second, Grace: time.Second, Found: 3}); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if !first {
+		return dir
+	}
+	file := filepath.Join(dir, "routes.yaml")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, routes.ReplaceAll(text, []byte("route: [$1]")), 0o600)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := graces.ReplaceAll(text, []byte("grace: 1s"))
-		out = bases.ReplaceAll(out, []byte("timeouts: {total: 15s}\n$0"))
-		if first {
-			out = routes.ReplaceAll(out, []byte("route: [$1]"))
-		}
-		if err := os.WriteFile(file, out, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return dir
 }
+
+var routes = regexp.MustCompile(`route: \[(\w+),[^]]*\]`)

@@ -1,11 +1,11 @@
 // Package stack runs the whole system as separate processes on 127.0.0.1: a
 // vending-API simulator, an SMSC simulator and the daemon, on ports that they
 // choose themselves, with everything they write in one directory. The demo, the
-// terminal handset and the tests that kill processes are built on it.
+// terminal handset, the chaos and the tests that kill processes are built on it.
 //
 // Build makes the binaries once; New makes a directory's worth of settings;
-// Vendorsim, SMSC and Daemon start one process each. Every process belongs to
-// the Stack and dies with Close.
+// MariaDB, Vendorsim, SMSC, Daemon and Instance start one process each. Every
+// process belongs to the Stack and dies with Close.
 package stack
 
 import (
@@ -71,6 +71,9 @@ func New(bin, dir string) *Stack {
 // Close kills what still runs.
 func (s *Stack) Close() {
 	for _, p := range slices.Backward(s.procs) {
+		if p.parent {
+			_ = p.Stop() // it is killed if it does not end
+		}
 		p.Kill()
 	}
 }
@@ -103,7 +106,7 @@ func (s *Stack) Vendorsim(ctx context.Context, args ...string) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := p.await(ctx, addrFile)
+	addrs, err := p.await(ctx, addrFile, startTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -119,20 +122,25 @@ func (s *Stack) SMSC(ctx context.Context, in io.Reader, out io.Writer, args ...s
 	if err != nil {
 		return nil, err
 	}
-	addr, err := p.await(ctx, addrFile)
+	addr, err := p.await(ctx, addrFile, startTimeout)
 	s.SMSCAddr = strings.TrimSpace(string(addr))
 	return p, err
 }
 
-// Daemon starts ussdd and waits until it says that it serves.
+// Daemon starts ussdd, with more variables, and waits until it says that it serves.
 func (s *Stack) Daemon(ctx context.Context, env ...string) (*Process, error) {
+	return s.Instance(ctx, "ussdd", env...)
+}
+
+// Instance is Daemon for one of several, whose log is name.log.
+func (s *Stack) Instance(ctx context.Context, name string, env ...string) (*Process, error) {
 	urls := make([]string, 0, len(s.Vendors))
 	for _, name := range slices.Sorted(maps.Keys(s.Vendors)) {
 		if name != "control" {
 			urls = append(urls, name+"=http://"+s.Vendors[name])
 		}
 	}
-	p := &Process{name: "ussdd", lines: make(chan string, 1)}
+	p := &Process{name: name, lines: make(chan string, 1)}
 	p.cmd = exec.Command(filepath.Join(s.Bin, "ussdd"))
 	p.cmd.Env = append(cleanEnv(),
 		"USSDD_DATABASE="+s.Database, "USSDD_SECRETS_DIR="+filepath.Join(s.Dir, "secrets"),
@@ -186,11 +194,14 @@ func (s *Stack) CtlJSON(ctx context.Context, v any, args ...string) error {
 type Deliveries struct {
 	Delivered  int
 	Doubled    int
-	Deliveries []struct {
-		Provider, Reference, Recipient, Network string
-		AmountKobo                              int64 `json:"amount_kobo"`
-		Count                                   int
-	}
+	Deliveries []Delivery
+}
+
+// Delivery is what a provider of the simulator delivered under one reference.
+type Delivery struct {
+	Provider, Reference, Recipient, Network string
+	AmountKobo                              int64 `json:"amount_kobo"`
+	Count                                   int   // how often
 }
 
 // Deliveries asks the vending-API simulator what it delivered.
@@ -238,10 +249,11 @@ func cleanEnv() []string {
 type Process struct {
 	Admin string // ussdd: host:port of its admin listener
 
-	name string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended; read after done
+	name   string
+	parent bool // of processes that it ends when it is told to end
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when it has ended
+	err    error         // how it ended; read after done
 
 	mu    sync.Mutex
 	log   bytes.Buffer
@@ -258,6 +270,9 @@ func (s *Stack) start(name string, out io.Writer, args []string, in io.Reader) (
 func (s *Stack) run(p *Process, in io.Reader, out io.Writer) error {
 	// Its own process group: a Ctrl-C at the terminal is the parent's to handle.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: in == nil, Pdeathsig: syscall.SIGKILL}
+	if p.parent {
+		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+	}
 	p.cmd.Stdin = in
 	if out != nil {
 		p.cmd.Stdout = out
@@ -322,8 +337,8 @@ func (p *Process) line(ctx context.Context, text string) (string, error) {
 }
 
 // await waits for a file that the process writes when it listens.
-func (p *Process) await(ctx context.Context, file string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+func (p *Process) await(ctx context.Context, file string, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
