@@ -11,7 +11,7 @@ VERSION    := $(shell git describe --always --dirty 2>/dev/null || echo unversio
 export GOFLAGS += -buildvcs=false
 BUILD = CGO_ENABLED=0 $(GO)
 
-.PHONY: build demo phone test check fuzz soak bench load install clean
+.PHONY: build demo phone test check fuzz soak chaos bench load install clean
 
 build:
 	$(BUILD) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/...
@@ -38,6 +38,11 @@ fuzz:
 SOAKTIME ?= 30s
 soak:
 	CGO_ENABLED=1 USSDD_TEST_SOAK=$(SOAKTIME) $(GO) test -race -v -timeout 20m -run Soak ./scripts/stack
+
+# Subscribers buy while everything is killed and broken, and the books are audited: make chaos SEED=7.
+SEED ?= 1
+chaos:
+	$(BUILD) run ./scripts/chaos -seed $(SEED)
 
 bench:
 	$(BUILD) test -run '^$$' -bench . -benchmem ./...
