@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +20,7 @@ import (
 // books is what the audit reads from the tables, by queries of its own.
 type books struct {
 	purchases map[string]bought           // by reference
-	attempts  map[attempt]string          // those delivered, and their purchases' references
+	attempts  map[attempt]tried
 	states    map[string]int              // purchases by state
 	wallets   map[string][2]int64         // balance and held, kobo
 	accounts  map[string]int64            // sums of postings, kobo
@@ -36,6 +35,9 @@ type bought struct {
 
 // attempt is a try by a vendor under a reference.
 type attempt struct{ vendor, reference string }
+
+// tried is what an attempt was for, by its purchase's reference, and came to.
+type tried struct{ ref, state string }
 
 // open opens the database as an auditor does: past everything that wrote it.
 func (r *run) openBooks() (*sql.DB, error) {
@@ -72,7 +74,7 @@ func rows(ctx context.Context, db *sql.DB, query string, columns []any, take fun
 
 func (r *run) read(ctx context.Context) (books, error) {
 	b := books{
-		purchases: make(map[string]bought), attempts: make(map[attempt]string), states: make(map[string]int),
+		purchases: make(map[string]bought), attempts: make(map[attempt]tried), states: make(map[string]int),
 		wallets: make(map[string][2]int64), accounts: make(map[string]int64), entries: make(map[string]map[string]int64),
 	}
 	db, err := r.openBooks()
@@ -82,6 +84,7 @@ func (r *run) read(ctx context.Context) (books, error) {
 	var ref, msisdn, kind, account string
 	var p bought
 	var a attempt
+	var t tried
 	var x, y int64
 	err = errors.Join(
 		rows(ctx, db, "SELECT ref, msisdn, recipient, network, state, amount FROM purchases",
@@ -89,8 +92,8 @@ func (r *run) read(ctx context.Context) (books, error) {
 				b.purchases[ref] = p
 				b.states[p.state]++
 			}),
-		rows(ctx, db, "SELECT p.ref, a.vendor, a.reference FROM attempts a JOIN purchases p ON p.id = a.purchase_id WHERE a.state = 'delivered'",
-			[]any{&ref, &a.vendor, &a.reference}, func() { b.attempts[a] = ref }),
+		rows(ctx, db, "SELECT p.ref, a.state, a.vendor, a.reference FROM attempts a JOIN purchases p ON p.id = a.purchase_id",
+			[]any{&t.ref, &t.state, &a.vendor, &a.reference}, func() { b.attempts[a] = t }),
 		rows(ctx, db, "SELECT msisdn, balance, held FROM wallets", []any{&msisdn, &x, &y}, func() { b.wallets[msisdn] = [2]int64{x, y} }),
 		rows(ctx, db, "SELECT account, CAST(SUM(amount) AS SIGNED) FROM postings GROUP BY account", []any{&account, &x}, func() { b.accounts[account] = x }),
 		rows(ctx, db, "SELECT e.kind, e.reference, CAST(SUM(CASE WHEN p.amount > 0 THEN p.amount ELSE 0 END) AS SIGNED) FROM entries e JOIN postings p ON p.entry_id = e.id GROUP BY e.kind, e.reference",
@@ -162,7 +165,12 @@ func (r *run) decided(b books) {
 func (r *run) delivered(b books, sold []stack.Delivery) {
 	var bad, twice []string
 	times := make(map[string]int) // deliveries by purchase
-	missing := maps.Clone(b.attempts)
+	missing := make(map[attempt]string)
+	for a, t := range b.attempts {
+		if t.state == "delivered" {
+			missing[a] = t.ref
+		}
+	}
 	count := 0
 	for _, d := range sold {
 		a := attempt{d.Provider, d.Reference}
@@ -170,16 +178,15 @@ func (r *run) delivered(b books, sold []stack.Delivery) {
 		if d.Count != 1 {
 			twice = append(twice, fmt.Sprintf("%s delivered %s %d times", d.Provider, d.Reference, d.Count))
 		}
-		ref, ok := b.attempts[a]
-		if !ok {
-			bad = append(bad, fmt.Sprintf("%s delivered %s, which the books do not have as delivered", d.Provider, d.Reference))
-			continue
+		t, ok := b.attempts[a]
+		if !ok || t.state != "delivered" {
+			bad = append(bad, fmt.Sprintf("%s delivered %s, which is %q in the books", d.Provider, d.Reference, t.state))
 		}
 		delete(missing, a)
-		times[ref] += d.Count
-		p := b.purchases[ref]
-		if p.recipient != d.Recipient || p.network != d.Network || p.amount != d.AmountKobo || b.entries["capture"][ref] != p.amount {
-			bad = append(bad, fmt.Sprintf("%s delivered %+v for %s, captured %d of %+v", d.Provider, d, ref, b.entries["capture"][ref], p))
+		times[t.ref] += d.Count
+		p := b.purchases[t.ref]
+		if p.recipient != d.Recipient || p.network != d.Network || p.amount != d.AmountKobo || b.entries["capture"][t.ref] != p.amount {
+			bad = append(bad, fmt.Sprintf("%s delivered %+v for %s, captured %d of %+v", d.Provider, d, t.ref, b.entries["capture"][t.ref], p))
 		}
 	}
 	for a, ref := range missing {

@@ -106,7 +106,7 @@ func audited() (*run, books, []stack.Delivery) {
 			"TXN-A": {amina, amina, "mtn", "delivered", 10000},
 			"TXN-B": {bello, amina, "mtn", "failed", 5000},
 		},
-		attempts: map[attempt]string{{"mtn", "TXN-A"}: "TXN-A"},
+		attempts: map[attempt]tried{{"mtn", "TXN-A"}: {"TXN-A", "delivered"}},
 		states:   map[string]int{"delivered": 1, "failed": 1},
 		wallets:  map[string][2]int64{amina: {10000, 0}, bello: {30000, 0}},
 		accounts: map[string]int64{"wallet:" + amina: 10000, "hold:" + amina: 0, "wallet:" + bello: 30000, "funding:manual": -50000, "float:mtn": 9700, "revenue:mtn": 300},
@@ -136,7 +136,7 @@ func TestAudit(t *testing.T) {
 		}, want: "TXN-B is needs_review"},
 		"no purchase":    {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.purchases = nil }, want: "nobody bought anything"},
 		"never arrived":  {spoil: func(_ *run, _ *books, sold *[]stack.Delivery) { *sold = nil }, want: "mtn knows no delivery of TXN-A"},
-		"beside books":   {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { clear(b.attempts) }, want: "which the books do not have as delivered"},
+		"beside books":   {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { clear(b.attempts) }, want: `mtn delivered TXN-A, which is "" in the books`},
 		"one twice":      {spoil: func(_ *run, _ *books, sold *[]stack.Delivery) { (*sold)[0].Count = 2 }, want: "mtn delivered TXN-A 2 times"},
 		"not captured":   {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { clear(b.entries["capture"]) }, want: "0 captures, 1 deliveries"},
 		"another amount": {spoil: func(_ *run, _ *books, sold *[]stack.Delivery) { (*sold)[0].AmountKobo = 5000 }, want: "captured 10000"},
@@ -144,7 +144,7 @@ func TestAudit(t *testing.T) {
 			second := (*sold)[0]
 			second.Provider, second.Reference = "quickvend", "TXN-A-2"
 			*sold = append(*sold, second)
-			b.attempts[attempt{"quickvend", "TXN-A-2"}] = "TXN-A"
+			b.attempts[attempt{"quickvend", "TXN-A-2"}] = tried{"TXN-A", "declined"}
 		}, want: "TXN-A was delivered 2 times"},
 		"released and delivered": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) {
 			change(*b, "TXN-A", func(p *bought) { p.state = "failed" })
