@@ -167,7 +167,7 @@ func (c *conn) shut(cause error) {
 	if len(unknown) > 0 {
 		l.log.Warn("connection ended before the SMSC answered", "bind", b.name, "replies", len(unknown))
 	}
-	l.refuse(slices.DeleteFunc(unknown, func(r *reply) bool { return !r.event.wire.opening }), ErrCutOff)
+	l.refuse(slices.DeleteFunc(unknown, func(r *reply) bool { return !r.unasked() }), ErrCutOff)
 }
 
 // farewell reports whether the SMSC is to get what is unwritten although the

@@ -489,8 +489,8 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 	if ask, tell := p.CanPush(); !ask && !tell {
 		return nil, ErrNoPush
 	}
-	if b, full, ok := p.msisdn([]byte(msisdn), span{0, len(msisdn)}); !ok || full.of(string(b)) != msisdn || len(msisdn) > maxAddress {
-		return nil, fmt.Errorf("%s is not a subscriber's number in E.164 digits", Mask(msisdn))
+	if err := p.checkMSISDN(msisdn); err != nil {
+		return nil, err
 	}
 	service := code
 	switch p.Spelling {
@@ -509,6 +509,14 @@ func (p *Profile) opening(msisdn, code string) (*Event, error) {
 		},
 		pushed: true, opening: true,
 	}}, nil
+}
+
+// checkMSISDN says what is wrong with a number that we write to.
+func (p *Profile) checkMSISDN(msisdn string) error {
+	if b, full, ok := p.msisdn([]byte(msisdn), span{0, len(msisdn)}); !ok || full.of(string(b)) != msisdn || len(msisdn) > maxAddress {
+		return fmt.Errorf("%s is not a subscriber's number in E.164 digits", Mask(msisdn))
+	}
+	return nil
 }
 
 // opened notes in e, an event that follows one of opening, the dialogue's id that

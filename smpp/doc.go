@@ -37,6 +37,9 @@
 //
 // Link.Open begins a dialogue from our side.
 //
+// Link.Send sends a plain short message, which is no part of a dialogue but takes
+// the same way, behind the replies; a ReceiptTaker hears later what became of it.
+//
 // # Dialects
 //
 // Gateways differ in nearly everything that SMPP leaves open for USSD, so a

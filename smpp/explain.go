@@ -339,7 +339,11 @@ func verdict(frame []byte, p *Profile) string {
 		return p.replyVerdict(&m)
 	}
 	if m.ESMClass&receiptBits != 0 {
-		return "a delivery receipt or an acknowledgement: ignored"
+		r, ok := p.readReceipt(&m)
+		if !ok {
+			return "a receipt or an acknowledgement that says nothing of a short message: ignored"
+		}
+		return fmt.Sprintf("receipt of the short message %s to %s: %s", cmp.Or(r.ID, "without a name"), cmp.Or(r.MSISDN, "nobody"), r.State)
 	}
 	e, err := p.read(&m)
 	switch {
@@ -385,6 +389,13 @@ func (p *Profile) replyVerdict(m *Message) string {
 	op, err := p.operation(m)
 	if err != nil {
 		return "not a reply of this profile: " + err.Error()
+	}
+	if op == NoOp && m.ID == pdu.SubmitSMID && m.RegisteredDelivery != 0 {
+		in := smsTexts[0]
+		if m.DataCoding == smsTexts[1].coding {
+			in = smsTexts[1]
+		}
+		return fmt.Sprintf("short message from %s to %s: %q", m.Source.Digits, m.Dest.Digits, in.text.Alphabet.Decode(m.Payload()))
 	}
 	x := explanation{p: p, dcs: m.DataCoding, ours: true}
 	text := x.alphabet().Decode(m.Payload())

@@ -43,7 +43,7 @@ func TestExplain(t *testing.T) {
 			`message_id ""`, `tlv 0x001d additional_status_info_text: 6e6f20637265646974 "no credit"`, "tlv 0x0428 congestion_state: 05",
 		}},
 		{name: "receipt", frame: receipt(t), want: []string{
-			"esm_class 0x04 (4) default mode, delivery receipt", "profile standard: a delivery receipt or an acknowledgement: ignored",
+			"esm_class 0x04 (4) default mode, delivery receipt", "profile standard: a receipt or an acknowledgement that says nothing of a short message: ignored",
 		}},
 		{name: "bind", frame: golden(t, "bind"), want: []string{`system_id "esme1"`, `password "***"`, "interface_version 0x34 SMPP 3.4"}, without: testPassword},
 		{name: "bind_resp", frame: golden(t, "bind-resp"), want: []string{`system_id "USSDGW"`, "tlv 0x0210 sc_interface_version: 0x34 SMPP 3.4"}},

@@ -94,8 +94,8 @@ var knobs = []knob{
 	{"key", "what tells one dialogue from another", func(p *Profile) setting { return key{p} }},
 
 	{"address.reply", "which addresses replies have", func(p *Profile) setting { return choice(&p.Addresses, addressNames) }},
-	{"address.source", "type of number and numbering plan of a reply's source_addr, the service", func(p *Profile) setting { return numbering{&p.ServiceNumber} }},
-	{"address.dest", "the same of its destination_addr, the subscriber", func(p *Profile) setting { return numbering{&p.SubscriberNumber} }},
+	{"address.source", "type of number and numbering plan of a reply's source_addr, the service", func(p *Profile) setting { return numbering{&p.ServiceNumber, asReceived} }},
+	{"address.dest", "the same of its destination_addr, the subscriber, and of a short message's", func(p *Profile) setting { return numbering{&p.SubscriberNumber, asReceived} }},
 
 	{"dcs.in", "alphabets of data_coding values received", func(p *Profile) setting { return codings{&p.Codings} }},
 	{"dcs.other", "alphabet of any other data_coding", func(p *Profile) setting { return choice(&p.OtherDCS, alphabetNames) }},
@@ -113,6 +113,10 @@ var knobs = []knob{
 	{"push.ask", "operation that begins a dialogue with a question", func(p *Profile) setting { return opCode{&p.PushAsk} }},
 	{"push.tell", "operation that only tells something", func(p *Profile) setting { return opCode{&p.PushTell} }},
 	{"push.end", "operation that ends a dialogue that we began, if it is not end.op", func(p *Profile) setting { return opCode{&p.PushEnd} }},
+
+	{"sms", "whether the gateway takes short messages too", func(p *Profile) setting { return flagSetting{&p.NoSMS, "yes", "no"} }},
+	{"sms.service_type", "service_type of short messages", func(p *Profile) setting { return word{&p.SMSServiceType} }},
+	{"sms.source", "type of number and numbering plan of their sender; automatic: 5/0 of a name, 0/0 of a short code, 1/1 of a number", func(p *Profile) setting { return numbering{&p.SenderNumber, automatic} }},
 }
 
 // nearest returns the knob's name that is the fewest keystrokes away.

@@ -15,8 +15,9 @@ type Link struct {
 	cfg      Config
 	profile  *Profile
 	handler  Handler
-	admitter Admitter // nil: everybody is admitted
-	knower   Knower   // nil: no dialogue is known to live
+	admitter Admitter     // nil: everybody is admitted
+	knower   Knower       // nil: no dialogue is known to live
+	receipts ReceiptTaker // nil: receipts are ignored
 	log      *slog.Logger
 	binds    []*bind
 	counts   counters
@@ -45,7 +46,8 @@ type Link struct {
 
 // NewLink returns a link that is not running yet; the error lists everything
 // that is wrong with cfg. The link calls h while Run runs only. If h is an
-// Admitter or a Knower, it is asked before dialogues begin.
+// Admitter or a Knower, it is asked before dialogues begin; if it is a
+// ReceiptTaker, it gets the receipts of short messages.
 func NewLink(cfg Config, h Handler) (*Link, error) {
 	if h == nil {
 		return nil, fmt.Errorf("link %s: no handler", cfg.Name)
@@ -67,6 +69,7 @@ func NewLink(cfg Config, h Handler) (*Link, error) {
 	}
 	l.admitter, _ = h.(Admitter)
 	l.knower, _ = h.(Knower)
+	l.receipts, _ = h.(ReceiptTaker)
 	if p.AfterUser || p.Session.counter() == 0 {
 		l.unproven = make(map[Dialogue]*reply)
 	}

@@ -706,7 +706,7 @@ func TestIgnored(t *testing.T) {
 		s.expectStatus(pdu.DeliverSMRespID, 0x04)
 		s.answerBind(h, id)
 		s.alive()
-		if n := r.link.Status().Counters; n.Receipts != 0 || n.Malformed["message outside of a bind"] != 1 {
+		if n := r.link.Status().Counters; len(n.Receipts) != 0 || n.Malformed["message outside of a bind"] != 1 {
 			t.Errorf("counters %+v", n)
 		}
 	})

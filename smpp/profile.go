@@ -76,6 +76,10 @@ type Profile struct {
 	PushAsk  OpCode // operation that begins a dialogue with a question; NoOp: the SMSC cannot
 	PushTell OpCode // operation that only tells something; NoOp: the SMSC cannot
 	PushEnd  OpCode // like EndOp in a dialogue that we began; NoOp: EndOp does it there too
+
+	NoSMS          bool      // short messages (Link.Send) are not taken: the gateway has USSD only
+	SMSServiceType string    // service_type of short messages
+	SenderNumber   Numbering // of their source_addr; not fixed: as the sender's form wants it
 }
 
 // Meaning is what an operation that the SMSC sends does to a dialogue.
@@ -239,6 +243,7 @@ func (p *Profile) faults() []fault {
 	word := s.Tag != 0 && !s.Text
 
 	wrong(len(p.ServiceType) > maxServiceType, "service_type", "%q is longer than %d characters", p.ServiceType, maxServiceType)
+	wrong(len(p.SMSServiceType) > maxServiceType, "sms.service_type", "%q is longer than %d characters", p.SMSServiceType, maxServiceType)
 	wrong(p.OpTag == 0 && p.ServiceType != "", "service_type", "the operation stands there (op.tag is service_type): it has to be none")
 	wrong(p.CountryCode != "" && p.NationalDigits == 0, "msisdn.digits", "a country code is set, so it has to say how many digits follow it")
 	for v := range p.Extra.All() {

@@ -39,6 +39,8 @@ type rig struct {
 
 	declines atomic.Bool // the handler admits nobody
 	lives    atomic.Bool // all dialogues live
+
+	shelf chan *smpp.Receipt // receipts; full: there is no room
 }
 
 // start runs a link over in-memory pipes; configure may change its
@@ -51,6 +53,7 @@ func start(t *testing.T, configure func(*smpp.Config)) *rig {
 		dials:  make(chan *smsc, 100),
 		ended:  make(chan error, 1),
 		log:    new(logBuffer),
+		shelf:  make(chan *smpp.Receipt, 1),
 	}
 	cfg := smpp.Config{
 		Name: "mtn", Addrs: []string{"192.0.2.1:2775"}, Accounts: []smpp.Account{{SystemID: "esme1", Password: testPassword}},
@@ -93,6 +96,16 @@ func (r *rig) AdmitUSSD(e *smpp.Event) bool { return !r.declines.Load() }
 
 // LivesUSSD implements smpp.Knower.
 func (r *rig) LivesUSSD(*smpp.Event) bool { return r.lives.Load() }
+
+// TakeReceipt implements smpp.ReceiptTaker.
+func (r *rig) TakeReceipt(receipt *smpp.Receipt) bool {
+	select {
+	case r.shelf <- receipt:
+		return true
+	default:
+		return false
+	}
+}
 
 // count wraps a socket so that more of them at the same time than there are
 // binds is an error.

@@ -63,16 +63,16 @@ func (l *Link) place(r *reply) (*conn, error) {
 }
 
 // crowded reports whether there is no place for a reply on b, or among the
-// homeless if b is nil. Those that begin a dialogue get half a queue, and leave
+// homeless if b is nil. Those that nobody waits for get half a queue, and leave
 // the places of answers free. Call with l.mu.
 func (l *Link) crowded(b *bind, r *reply) bool {
 	half := (l.cfg.Queue + 1) / 2
-	switch opening := r.event.wire.opening; {
-	case b == nil && opening:
+	switch unasked := r.unasked(); {
+	case b == nil && unasked:
 		return l.homeless.len() >= half
 	case b == nil:
 		return l.homeless.len() >= l.cfg.Queue*len(l.binds)
-	case opening:
+	case unasked:
 		return b.waiting() >= half
 	}
 	return b.answers() >= l.cfg.Queue
@@ -202,21 +202,26 @@ func (l *Link) expireHomeless(now time.Time) []*reply {
 func (l *Link) withdraw(d Dialogue, f func(*reply) bool) (stale []*reply) {
 	h := l.waits.hash(d)
 	for r := l.waits.of(h).first; r != nil; r = r.after {
-		if r.hash == h && r.event.Dialogue == d && f(r) {
+		if r.hash == h && r.of(d) && f(r) {
 			stale = append(stale, r)
 		}
 	}
 	if len(stale) == 0 {
 		return nil
 	}
-	l.waits.leave(stale...)
 	l.counts.withdrawn.Add(uint64(len(stale)))
+	l.drop(stale...)
+	return stale
+}
+
+// drop takes replies that wait from where they do. Call with l.mu.
+func (l *Link) drop(replies ...*reply) {
+	l.waits.leave(replies...)
 	left := func(r *reply) bool { return r.bucket == nil }
 	l.homeless.take(left)
 	for _, b := range l.binds {
 		b.take(left)
 	}
-	return stale
 }
 
 // waits knows the replies that wait, wherever that is, by a hash of their
@@ -243,7 +248,7 @@ func (w *waits) of(hash uint64) *chain { return &w.buckets[hash%uint64(len(w.buc
 func (w *waits) has(d Dialogue) bool {
 	hash := w.hash(d)
 	for r := w.of(hash).first; r != nil; r = r.after {
-		if r.hash == hash && r.event.Dialogue == d {
+		if r.hash == hash && r.of(d) {
 			return true
 		}
 	}

@@ -187,7 +187,9 @@ func (c *conn) deliver(frame []byte) {
 		e, status = nil, statusInvalidBindState
 		l.malformed(kindState, "state", state.String())
 	case m.ESMClass&receiptBits != 0:
-		l.counts.receipts.Add(1)
+		if !l.receipt(m) {
+			status = statusTemporaryAppError
+		}
 	case e == nil:
 		l.ignored(m)
 	default:
@@ -295,10 +297,6 @@ func (l *Link) ignored(m *Message) {
 	l.log.Warn("message ignored, as the profile wants; further ones of this kind are only counted", "kind", kind,
 		"profile", l.profile.Name, "service_type", string(service), "operation", op.String())
 }
-
-// receiptBits are set in the esm_class of delivery receipts and of
-// acknowledgements by the handset (SMPP 3.4 §5.2.12).
-const receiptBits = 0x3C
 
 // bindAnswered handles the response to our bind, or a generic_nack in its place.
 // An SMSC that tells no version is taken for one without TLVs by SMPP 3.4 §3.4,

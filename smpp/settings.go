@@ -357,15 +357,21 @@ func (k key) set(s string) error {
 }
 
 // numbering is a type of number and a numbering plan.
-type numbering struct{ field *Numbering }
+type numbering struct {
+	field *Numbering
+	unset string // what it is called if neither is fixed
+}
 
-const asReceived = "as-received"
+const (
+	asReceived = "as-received"
+	automatic  = "automatic"
+)
 
-func (n numbering) allowed() string { return asReceived + ", or TON/NPI such as 1/1" }
+func (n numbering) allowed() string { return n.unset + ", or TON/NPI such as 1/1" }
 
 func (n numbering) text() string {
 	if !n.field.Fixed {
-		return asReceived
+		return n.unset
 	}
 	return fmt.Sprintf("%d/%d", n.field.TON, n.field.NPI)
 }
@@ -378,7 +384,7 @@ func (n numbering) means() string {
 }
 
 func (n numbering) set(s string) error {
-	if s == asReceived {
+	if s == n.unset {
 		*n.field = Numbering{}
 		return nil
 	}

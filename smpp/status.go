@@ -109,7 +109,7 @@ type Counters struct {
 	Retried    uint64                // replies sent again after a temporary refusal
 	Withdrawn  uint64                // replies that waited until their dialogue was over
 	Unanswered uint64                // replies whose answer was lost with the link
-	Receipts   uint64                // delivery receipts, acknowledged and ignored
+	Receipts   map[string]uint64     // delivery receipts and acknowledgements by handsets, by what became of them: "taken", "refused" (see ReceiptTaker) or "ignored"
 	// Messages that the profile has no use for, acknowledged and ignored, by why:
 	// "service_type" or "operation".
 	Ignored map[string]uint64
@@ -127,7 +127,6 @@ type counters struct {
 	retried    atomic.Uint64
 	withdrawn  atomic.Uint64
 	unanswered atomic.Uint64
-	receipts   atomic.Uint64
 	reconnects atomic.Uint64
 	traceLost  atomic.Uint64
 
@@ -136,6 +135,7 @@ type counters struct {
 	bindFailed  map[pdu.Status]uint64
 	malformed   map[string]uint64
 	ignored     map[string]uint64
+	receipts    map[string]uint64
 	notAdmitted map[string]uint64
 }
 
@@ -250,7 +250,6 @@ func (c *counters) snapshot() Counters {
 		Retried:    c.retried.Load(),
 		Withdrawn:  c.withdrawn.Load(),
 		Unanswered: c.unanswered.Load(),
-		Receipts:   c.receipts.Load(),
 		Reconnects: c.reconnects.Load(),
 		TraceLost:  c.traceLost.Load(),
 	}
@@ -265,6 +264,7 @@ func (c *counters) snapshot() Counters {
 	s.BindFailed = maps.Clone(c.bindFailed)
 	s.Malformed = maps.Clone(c.malformed)
 	s.Ignored = maps.Clone(c.ignored)
+	s.Receipts = maps.Clone(c.receipts)
 	s.NotAdmitted = maps.Clone(c.notAdmitted)
 	return s
 }

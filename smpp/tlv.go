@@ -11,10 +11,13 @@ const tlvHeaderLen = 4
 
 // Tags of the optional parameters that this package reads itself.
 const (
-	tagMessagePayload       = pdutlv.TagMessagePayload
-	tagInterfaceVersion     = pdutlv.Tag(0x0210) // sc_interface_version, SMPP 3.4 §5.3.2.25
-	tagCongestionState      = pdutlv.Tag(0x0428) // SMPP 5.0 §4.8.4.18
-	maxTLVValue         int = 0xFFFF
+	tagMessagePayload           = pdutlv.TagMessagePayload
+	tagReceiptedMessageID       = pdutlv.TagReceiptedMessageID   // SMPP 3.4 §5.3.2.12
+	tagUserMessageReference     = pdutlv.TagUserMessageReference // SMPP 3.4 §5.3.2.17
+	tagMessageState             = pdutlv.Tag(0x0427)             // message_state, SMPP 3.4 §5.3.2.35
+	tagInterfaceVersion         = pdutlv.Tag(0x0210)             // sc_interface_version, SMPP 3.4 §5.3.2.25
+	tagCongestionState          = pdutlv.Tag(0x0428)             // SMPP 5.0 §4.8.4.18
+	maxTLVValue             int = 0xFFFF
 )
 
 // TLV is one optional parameter (SMPP 3.4 §3.2.4.1).

@@ -18,6 +18,10 @@ type reply struct {
 	end      bool   // closes the dialogue
 	msisdn   string // of the dialogue, when event is nil
 
+	// sms is set if it is a short message: whoever sends it is told there, once,
+	// and the handler nothing.
+	sms chan<- sent
+
 	hash     uint64    // waiting: of its dialogue
 	bucket   *chain    // waiting: where Link.waits has it; nil: does not wait
 	tries    int       // temporary refusals so far
@@ -27,6 +31,21 @@ type reply struct {
 	at       time.Time // in flight: when the SMSC's answer is overdue; in later: when it is to be sent again
 
 	before, after *reply // waiting or in flight: its neighbours in a chain
+}
+
+// unasked reports whether nobody waits for it: it begins a dialogue, or is a
+// short message.
+func (r *reply) unasked() bool { return r.sms != nil || r.event.wire.opening }
+
+// of reports whether it belongs to a dialogue.
+func (r *reply) of(d Dialogue) bool { return r.sms == nil && r.event.Dialogue == d }
+
+// command is what it is sent as.
+func (r *reply) command(p *Profile) pdu.ID {
+	if r.sms != nil {
+		return pdu.SubmitSMID
+	}
+	return p.replyID()
 }
 
 // fifo is a queue of replies.
@@ -136,8 +155,7 @@ func (f *flight) remove(sequence uint32) *reply {
 // Link.mu.
 func (b *bind) waiting() int { return b.queue.len() + b.pushes.len() + len(b.later) }
 
-// answers returns the number of those of them that do not wait behind all others,
-// as what begins a dialogue does.
+// answers returns the number of those of them that somebody waits for.
 // Call with Link.mu.
 func (b *bind) answers() int { return b.queue.len() + len(b.later) }
 
@@ -148,7 +166,7 @@ func (b *bind) load() int { return b.waiting() + b.conn.flight.open.len }
 // push lets a reply wait on the bind. Call with Link.mu.
 func (b *bind) push(r *reply) {
 	b.due = earlier(b.due, r.deadline)
-	if r.event.wire.opening {
+	if r.unasked() {
 		b.pushes.push(r)
 		return
 	}
@@ -211,7 +229,7 @@ func (c *conn) launch(r *reply, now time.Time, out []byte) []byte {
 	r.offset = c.queued + uint64(len(out))
 	r.at = now.Add(l.cfg.ResponseTimeout)
 	c.flight.add(r)
-	if l.unproven != nil {
+	if l.unproven != nil && r.sms == nil {
 		l.unproven[r.event.Dialogue] = r
 	}
 	c.arm(r.at)
@@ -287,21 +305,17 @@ const (
 // generic_nack in its place.
 func (c *conn) answered(h Header, frame []byte) {
 	l, b := c.link, c.bind
-	if h.ID != pdu.GenericNACKID && h.ID != l.profile.replyID()|responseBit {
-		l.tap(c, false, frame, "")
-		l.malformed(kindStray, "command", CommandName(h.ID))
-		return
-	}
 	congestion := congestionState(h, frame)
 	l.mu.Lock()
-	r := c.land(h.Sequence)
-	switch {
-	case r == nil:
+	r := c.flight.numbers[h.Sequence]
+	if r == nil || h.ID != pdu.GenericNACKID && h.ID != r.command(l.profile)|responseBit {
 		l.mu.Unlock()
 		l.tap(c, false, frame, "")
 		l.malformed(kindStray, "command", CommandName(h.ID))
 		return
-	case r.event == nil:
+	}
+	c.land(h.Sequence)
+	if r.event == nil {
 		l.mu.Unlock()
 		l.tap(c, false, frame, r.msisdn)
 		return
@@ -316,7 +330,12 @@ func (c *conn) answered(h Header, frame []byte) {
 	if h.Status == 0 && h.ID != pdu.GenericNACKID {
 		l.mu.Unlock()
 		b.tellPace(slowed)
-		if r.event.wire.opening {
+		switch {
+		case r.sms != nil:
+			var m Message
+			_ = Decode(frame, &m) // a response always can be
+			r.sms <- sent{id: string(m.MessageID)}
+		case r.event.wire.opening:
 			l.opened(c, r, frame)
 		}
 		return
@@ -346,7 +365,7 @@ func (c *conn) answered(h Header, frame []byte) {
 		l.counts.retried.Add(1)
 		return
 	}
-	if l.profile.AfterUser && refusal.Class == Dead && !r.event.wire.opening && !r.end {
+	if l.profile.AfterUser && refusal.Class == Dead && !r.unasked() && !r.end {
 		l.left(r, refusal)
 		return
 	}
@@ -439,9 +458,14 @@ func (c *conn) abandon() (unsent, unknown []*reply) {
 	return unsent, unknown
 }
 
-// refuse tells the handler that replies failed.
+// refuse tells the handler, or the sender of a short message, that replies
+// failed.
 func (l *Link) refuse(replies []*reply, err error) {
 	for _, r := range replies {
+		if r.sms != nil {
+			r.sms <- sent{err: err}
+			continue
+		}
 		e := r.event.follow(Refused)
 		e.Err = err
 		l.emit(e)

@@ -116,7 +116,7 @@ var (
 	linkMalformed  = desc("link_malformed_total", "PDUs that could not be used, by kind.", "smsc", "kind")
 	linkRejected   = desc("link_admissions_refused_total", "Dialogues refused at their begin for the link's sake, by why: draining, queue (too many replies wait). Those that there is no room for count as ussdd_session_events_dropped_total{kind=\"overload\"}.", "smsc", "why")
 	linkTraceLost  = desc("link_trace_lost_total", "PDUs that the watchers of traces were too slow for.", "smsc")
-	linkReceipts   = desc("link_receipts_total", "Delivery receipts, acknowledged and ignored.", "smsc")
+	linkReceipts   = desc("link_receipts_total", "Delivery receipts, by what became of them: taken, refused (there is no room; the SMSC delivers them again), ignored.", "smsc", "result")
 	linkReconnects = desc("link_reconnects_total", "Attempts to connect after the first.", "smsc")
 	linkRetried    = desc("link_submit_retried_total", "submit_sm sent again after a temporary refusal.", "smsc")
 	linkUnanswered = desc("link_submit_unanswered_total", "submit_sm whose response was lost with the link.", "smsc")
@@ -266,7 +266,9 @@ func link(st smpp.Status, now time.Time, counter, gauge sample) {
 		counter(linkRejected, float64(c.NotAdmitted[why]), name, why)
 	}
 	counter(linkTraceLost, float64(c.TraceLost), name)
-	counter(linkReceipts, float64(c.Receipts), name)
+	for result, n := range c.Receipts {
+		counter(linkReceipts, float64(n), name, result)
+	}
 	counter(linkReconnects, float64(c.Reconnects), name)
 	counter(linkRetried, float64(c.Retried), name)
 	counter(linkUnanswered, float64(c.Unanswered), name)

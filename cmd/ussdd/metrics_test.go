@@ -41,7 +41,7 @@ func TestLinkMetrics(t *testing.T) {
 		},
 		Counters: smpp.Counters{In: map[string]uint64{"deliver_sm": 7}, Out: map[string]uint64{"submit_sm": 8}, Events: map[smpp.Op]uint64{smpp.Begin: 9},
 			Refused: map[pdu.Status]uint64{0x58: 1, smpp.OtherStatus: 12}, BindFailed: map[pdu.Status]uint64{0x0E: 2}, Malformed: map[string]uint64{"short": 3},
-			Retried: 4, Withdrawn: 5, Unanswered: 6, Receipts: 7, Reconnects: 8, TraceLost: 9, NotAdmitted: map[string]uint64{"queue": 10, "handler": 11}}}}
+			Retried: 4, Withdrawn: 5, Unanswered: 6, Receipts: map[string]uint64{"taken": 7}, Reconnects: 8, TraceLost: 9, NotAdmitted: map[string]uint64{"queue": 10, "handler": 11}}}}
 	want := `
 bind_bound{bind="1",smsc="mtn"} 1
 bind_bound{bind="2",smsc="mtn"} 0
@@ -79,7 +79,7 @@ link_pdus_total{command="deliver_sm",direction="in",smsc="mtn"} 7
 link_pdus_total{command="submit_sm",direction="out",smsc="mtn"} 8
 link_queue_limit{smsc="mtn"} 5
 link_queue_used{smsc="mtn"} 4
-link_receipts_total{smsc="mtn"} 7
+link_receipts_total{result="taken",smsc="mtn"} 7
 link_reconnects_total{smsc="mtn"} 8
 link_submit_refused_total{smsc="mtn",status="0x58"} 1
 link_submit_refused_total{smsc="mtn",status="other"} 12
