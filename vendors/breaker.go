@@ -197,6 +197,18 @@ func (g *gate) status() Breaker {
 	return b
 }
 
+// shut says why no call passes, "" while they do.
+func (g *gate) shut() string {
+	b := g.status()
+	switch {
+	case b.State != gobreaker.StateOpen.String():
+		return ""
+	case b.Forced != nil:
+		return "breaker forced open: " + b.Forced.Reason
+	}
+	return "breaker open"
+}
+
 // NamedBreaker is one breaker of a set.
 type NamedBreaker struct {
 	Name      string // "quickvend/mtn/vend", "quickvend/mtn/query", "reloadly/token", "mtn/balance"

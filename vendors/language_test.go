@@ -295,7 +295,7 @@ func (s *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Many callers without a token make one call for it.
 func TestTokenIsFetchedOnce(t *testing.T) {
 	s := &issuer{hold: make(chan struct{}), honours: func(string) bool { return true }}
-	_, e := stand(t, zenithWith(oauth, "", plainVend), vendors.Options{}, s.ServeHTTP)
+	set, e := stand(t, zenithWith(oauth, "", plainVend), vendors.Options{}, s.ServeHTTP)
 	var callers sync.WaitGroup
 	for i := range 64 {
 		callers.Go(func() {
@@ -309,6 +309,13 @@ func TestTokenIsFetchedOnce(t *testing.T) {
 	callers.Wait()
 	if s.issued.Load() != 1 || s.sold.Load() != 64 {
 		t.Errorf("%d tokens, %d sales", s.issued.Load(), s.sold.Load())
+	}
+	// A token that is good sells on, whatever becomes of those who give them.
+	if _, err := set.Override("zenith/token", vendors.Override{State: vendors.ForcedOpen, Reason: "x", Until: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := explained(set.Explain(vendors.Ask{Network: "mtn", Amount: 100_00})); got != "zenith" {
+		t.Error(got)
 	}
 }
 
@@ -344,6 +351,10 @@ func TestTokenThatFails(t *testing.T) {
 	}
 	if b := e.Breaker(); b.Vend.State != "closed" || b.Vend.Excluded != 7 || s.issued.Load() != 5 {
 		t.Errorf("%+v after %d", b, s.issued.Load())
+	}
+	ask := vendors.Ask{Network: "mtn", Amount: 100_00}
+	if got := explained(set.Explain(ask)); got != "zenith (no token: breaker open)" {
+		t.Error(got)
 	}
 	for _, b := range set.Breakers() {
 		if want := map[bool]string{true: "open", false: "closed"}[b.Name == "zenith/token"]; b.State != want {

@@ -124,11 +124,14 @@ func (h hop) skip(a Ask) string {
 	case e.code.products[product] == "" && (product != airtime || e.vendor.plan.vend.carries("product")):
 		return "does not sell " + product
 	}
-	if b := e.vend.status(); b.State == "open" {
-		if b.Forced != nil {
-			return "breaker forced open: " + b.Forced.Reason
+	if why := e.vend.shut(); why != "" {
+		return why
+	}
+	if t := e.vendor.tokens; t != nil {
+		_, good := t.current(e.vendor.inForce())
+		if why := t.gate.shut(); why != "" && !good {
+			return "no token: " + why
 		}
-		return "breaker open"
 	}
 	if !e.vendor.pays(a.Amount) {
 		if f := e.vendor.float(); !f.Exhausted {
