@@ -173,7 +173,7 @@ func vendorLint(c *call) error {
 			Problems []string `json:"problems"`
 		}{[]string{}})
 	}
-	_, err = fmt.Fprintf(c.out, "no problems: %d vendors, %d networks\n", len(all), len(set.Networks()))
+	_, err = fmt.Fprintf(c.out, "no problems: %s, %s\n", plural(len(all), "vendor", "vendors"), plural(len(set.Networks()), "network", "networks"))
 	return err
 }
 
