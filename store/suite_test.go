@@ -65,6 +65,7 @@ var suite = []struct {
 	{"delivered after the release", deliveredAfterRelease},
 	{"delivered twice", deliveredTwice},
 	{"reversed after the capture", reversedAfterCapture},
+	{"vendors report by themselves", vendorsReport},
 	{"two operators", twoOperators},
 	{"journals only grow", journalsOnlyGrow},
 	{"breaches are listed", breachesListed},

@@ -271,3 +271,52 @@ func (db *DB) Rechecked(ctx context.Context, p Purchase, confirmed bool) error {
 	}
 	return nil
 }
+
+// How long a purchase is let alone after it has moved, for a vendor that reports
+// on it by itself: its answer is about to come by the usual way, or has just come.
+const (
+	pendingQuiet = 5 * time.Second
+	decidedQuiet = time.Minute
+)
+
+// AskSoon has a vendor asked about the purchase that it knows by a reference,
+// because it has reported something, which nobody believes: at once if the
+// purchase is pending, and also if it is decided, for the truth that came late;
+// but not before it has been quiet for a moment. soon is false if nothing is to
+// be asked. Errors: ErrNotFound.
+func (db *DB) AskSoon(ctx context.Context, vendor, reference string) (soon bool, err error) {
+	p, err := db.attempted(ctx, vendor, reference)
+	if err != nil {
+		return false, fmt.Errorf("attempt %.40q at %.40q: %w", reference, vendor, err)
+	}
+	now := db.stamp()
+	switch {
+	case p.State == Pending:
+		at := p.UpdatedAt.Add(pendingQuiet)
+		if at.Before(now) {
+			at = now
+		}
+		err = db.tx(ctx, func(tx *sqlx.Tx) error {
+			n, err := affected(tx.ExecContext(ctx, "UPDATE purchases SET next_at = ? WHERE id = ? AND version = ? AND next_at > ?",
+				millis(at), p.ID, p.Version, millis(at)))
+			soon = n == 1
+			return err
+		})
+	case !p.DecidedAt.IsZero() && now.Sub(p.UpdatedAt) >= decidedQuiet:
+		soon = true
+		err = db.tx(ctx, func(tx *sqlx.Tx) error { return db.recheckAt(ctx, tx, p.ID, now) })
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask about %s: %w", p.Ref, err)
+	}
+	return soon, nil
+}
+
+// attempted is the purchase of the attempt that a vendor knows by that reference.
+func (db *DB) attempted(ctx context.Context, vendor, reference string) (Purchase, error) {
+	var id int64
+	if err := db.r.GetContext(ctx, &id, "SELECT purchase_id FROM attempts WHERE reference = ? AND vendor = ?", reference, vendor); err != nil {
+		return Purchase{}, notFound(err)
+	}
+	return purchaseBy(ctx, db.r, "id", id)
+}

@@ -18,6 +18,44 @@ func inReview(f *fixture) (store.Purchase, store.Attempt) {
 	return f.finish(p, a, store.Pending, store.Review), a
 }
 
+func vendorsReport(f *fixture) {
+	report := func(what, vendor, reference string, want bool) {
+		f.Helper()
+		if soon, err := f.db.AskSoon(f.ctx, vendor, reference); err != nil || soon != want {
+			f.Errorf("%s: %v, %v", what, soon, err)
+		}
+	}
+	f.fund(amina, 100_00)
+	p, a := f.begin(f.hold(f.order()), "v")
+	report("while it is sent", "v", a.Reference, false)
+	p.NextAt = f.now().Add(30 * time.Minute)
+	p = f.finish(p, a, store.Pending, store.Pending)
+
+	report("a moment later", "v", a.Reference, true)
+	f.wantDue("in its quiet", self, 10)
+	f.advance(5 * time.Second)
+	due, err := f.db.Due(f.ctx, self, f.now(), 10)
+	if err != nil || len(due) != 1 || due[0].Version != p.Version {
+		f.Errorf("due %+v, %v", due, err)
+	}
+	report("it is due already", "v", a.Reference, false)
+	for _, of := range [][2]string{{"w", a.Reference}, {"v", "TXN-X"}} {
+		_, err := f.db.AskSoon(f.ctx, of[0], of[1])
+		f.wantErr("unknown", err, store.ErrNotFound)
+	}
+
+	p = f.finish(due[0], a, store.Declined, store.Failed)
+	if err := f.db.Rechecked(f.ctx, p, true); err != nil {
+		f.Error(err)
+	}
+	report("what is just decided", "v", a.Reference, false)
+	f.advance(time.Minute)
+	report("what is decided", "v", a.Reference, true)
+	if due, err := f.db.Rechecks(f.ctx, self, f.now(), f.now().Add(time.Hour), 10); err != nil || len(due) != 1 || due[0] != p {
+		f.Errorf("rechecks %+v, %v", due, err)
+	}
+}
+
 func by(name string) store.Operation { return store.Operation{Operator: name, Reason: "ticket 7"} }
 
 func total(account string, amount int64) store.AccountTotal {

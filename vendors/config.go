@@ -80,6 +80,7 @@ type config struct {
 	networks []string        // keys of codes, in the file's order
 	notFound notFound
 	secrets  []secretUse
+	callback callback
 	moreAt   map[string]value    // what networks say beside their codes
 	lines    map[Operation][]int // of rules
 }
@@ -126,7 +127,7 @@ func readVendor(root value, budget time.Duration, known []Network) config {
 	c := config{codes: map[string]code{}}
 	root.secrets = &c.secrets
 	o, ok := root.object("vendor", "base", "auth", "timeouts", "max_body", "max_in_flight", "rate", "gap", "retries", "proxy", "source",
-		"reference", "networks", "vend", "query", "not_found", "balance", "products")
+		"reference", "networks", "vend", "query", "not_found", "callback", "balance", "products")
 	if !ok {
 		return c
 	}
@@ -173,6 +174,9 @@ func readVendor(root value, budget time.Duration, known []Network) config {
 	}
 	if v, ok := o.has("not_found"); ok {
 		c.notFound = readNotFound(v)
+	}
+	if v, ok := o.has("callback"); ok {
+		c.callback = readCallback(v)
 	}
 	if v, ok := o.has("balance"); ok {
 		c.plan.balance = readLookup(v, balanceOperation)

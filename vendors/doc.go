@@ -33,6 +33,7 @@
 //     has failed.
 //  9. An Ambiguous vend is settled by Endpoint.Query, with rules of its own, as often as
 //     Endpoint.QueryPlan says. Endpoint.NotFoundFinal says when "no such reference" can be believed.
+//     Set.Callback tells which sale a vendor's own report is about, so that it is asked at once.
 //
 // Set.Balance and Endpoint.Products ask for what does not change by being asked for; answers are
 // kept for a stated time. Floats are also reckoned from what answers to vends say.
@@ -94,6 +95,10 @@
 //	    - {json: {items.0.state: DONE, items.0.ref: "{reference}"}, then: delivered}
 //	    - {json: {items: {empty: true}}, then: not_found}
 //	not_found: {grace: 30s, times: 3}     # believed so long after the vend's end; left out: never
+//	callback:                             # the vendor's own report of a sale makes us ask, no more
+//	  secret: acme-callback               # the end of its address here, /vendor/acme/SECRET
+//	  reference: {json: data.ref}         # or {form: ref}, or {param: ref} of the address's query
+//	  answer: '{"response":"success"}'    # that it wants; default {}
 //	balance:                              # as vend, without placeholders; rules say known
 //	  method: GET
 //	  path: /balance

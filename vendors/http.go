@@ -33,6 +33,7 @@ type vendor struct {
 	name      string
 	plan      plan
 	notFound  notFound
+	callback  callback
 	file      string
 	lines     map[Operation][]int // where the rules stand in the file
 	names     []string            // of the secrets that the file names, sorted

@@ -256,11 +256,18 @@ func (l *loader) endpoint(item value, network string) *Endpoint {
 
 // newVendor builds what a vendor's calls need. A missing or unusable secret is a problem.
 func newVendor(c config, opt Options) *vendor {
-	v := &vendor{name: c.name, plan: c.plan, notFound: c.notFound, lines: c.lines, file: c.nameAt.file, endpoints: map[string]*Endpoint{}}
+	v := &vendor{name: c.name, plan: c.plan, notFound: c.notFound, callback: c.callback, lines: c.lines, file: c.nameAt.file, endpoints: map[string]*Endpoint{}}
 	v.transport = newTransport(c.plan, opt)
 	v.keys = readKeys(c.secrets, opt, c.plan.auth.token != nil || len(c.plan.auth.refused) > 0)
+	v.callback.find(opt)
 	for _, use := range c.secrets {
 		v.names = append(v.names, use.name)
+	}
+	if name := c.callback.secret; name != "" {
+		v.names = append(v.names, name)
+		for _, token := range v.callback.tokens {
+			v.keys[0].secrets[name] = token // so that it is known to be there, and shown by nothing
+		}
 	}
 	slices.Sort(v.names)
 	v.names = slices.Compact(v.names)
@@ -304,8 +311,8 @@ func readKeys(uses []secretUse, opt Options, known bool) []*keys {
 			continue
 		}
 		first.secrets[use.name], second.secrets[use.name] = newSecret(value), newSecret(value)
-		next, _ := opt.Secrets(use.name + nextSecret)
-		if next = strings.TrimRight(next, "\r\n"); next == "" || next == value {
+		next, found := opt.Secrets(use.name + nextSecret)
+		if next = strings.TrimRight(next, "\r\n"); !found || next == "" || next == value {
 			continue
 		}
 		switch {

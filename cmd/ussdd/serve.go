@@ -379,8 +379,8 @@ func (d *daemon) listenControl() error {
 	return nil
 }
 
-// listenWebhooks opens the listener of the payment providers, if there is to be
-// one.
+// listenWebhooks opens the listener of payment providers and vendors, if there is
+// to be one.
 func (d *daemon) listenWebhooks() error {
 	if d.cfg.WebhookAddr == "-" {
 		return nil
@@ -392,7 +392,9 @@ func (d *daemon) listenWebhooks() error {
 	cfg := webhookConfig{Providers: func() map[string]provider { return d.data.Load().providers },
 		Sources: d.cfg.WebhookSources, Proxies: d.cfg.WebhookProxies}
 	d.webhooks = newWebhooks(ln, cfg, d.db, d.log)
-	d.metrics.registry.MustRegister(d.webhooks.reports)
+	calls := newCallbacks(func() *vendors.Set { return d.data.Load().vendors }, d.db, d.log)
+	d.webhooks.mux.Handle(callbackPath, calls)
+	d.metrics.registry.MustRegister(d.webhooks.reports, calls.reports)
 	d.log.Info("webhooks listen", "addr", ln.Addr().String(), "providers", slices.Sorted(maps.Keys(cfg.Providers())))
 	return nil
 }
