@@ -172,7 +172,7 @@
 //
 // A token and a look-up are fetched by a goroutine that may outlive the calls that wait for it, by
 // no more than the vendor's total time-out; nothing else does. net/http keeps two per open
-// connection, until 30 s after its last call or Set.CloseIdleConnections. Sets and endpoints are
-// immutable but for breakers, tokens, caches and what is remembered of a vendor, and safe for
-// concurrent use.
+// connection, until 30 s after its last call or Set.CloseIdleConnections. An override keeps a timer.
+// Sets and endpoints are immutable but for breakers, tokens, caches and what is remembered of a
+// vendor, and safe for concurrent use.
 package vendors

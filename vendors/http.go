@@ -291,12 +291,22 @@ func (v *vendor) do(ctx context.Context, req *http.Request, body string) answer 
 	if a.err == nil {
 		a.doc, a.parseErr = decode(a.body)
 		if a.status == http.StatusTooManyRequests {
-			if s, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && s > 0 {
-				v.memory.silence(time.Duration(min(s, 3600)) * time.Second)
-			}
+			v.memory.silence(retryAfter(a.header.Get("Retry-After"), time.Now()))
 		}
 	}
 	return a
+}
+
+// retryAfter reads for how long a vendor wants silence: seconds or a time (RFC 9110 §10.2.3), 0 if it
+// does not say.
+func retryAfter(s string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return max(0, t.Sub(now))
+	}
+	return 0
 }
 
 func (v *vendor) roundTrip(ctx context.Context, req *http.Request) (a answer) {

@@ -431,31 +431,46 @@ func TestRateAndGap(t *testing.T) {
 	})
 }
 
-// A vendor that asks for silence gets it.
+// A vendor that asks for silence gets it, but no more than a minute.
 func TestRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		answer := "HTTP/1.1 429 X\r\nRetry-After: 20\r\nContent-Length: 2\r\n\r\n{}"
-		p := talk(func(*http.Request) string { return answer })
-		set := shops(t, "[acme]", p, nil)
-		e := set.Route("mtn")[0]
-		if r := e.Vend(t.Context(), another("A")); r.Outcome != vendors.Ambiguous || r.Reason != vendors.ReasonBusy {
-			t.Errorf("%+v", r)
-		}
-		answer = json(200, done)
-		after(19 * time.Second)
-		if r := e.Vend(t.Context(), another("B")); r.Outcome != vendors.Unavailable || r.Reason != vendors.ReasonBusy {
-			t.Errorf("%+v", r)
-		}
-		after(time.Second)
-		if r := e.Vend(t.Context(), another("B")); r.Outcome != vendors.Delivered {
-			t.Errorf("%+v", r)
-		}
-		set.CloseIdleConnections()
-		p.done.Wait()
-	})
+	for name, test := range map[string]struct {
+		says func() string
+		want time.Duration
+	}{
+		"seconds":      {func() string { return "20" }, 20 * time.Second},
+		"a time":       {func() string { return time.Now().Add(20 * time.Second).UTC().Format(http.TimeFormat) }, 20 * time.Second},
+		"a day":        {func() string { return "86400" }, time.Minute},
+		"a time past":  {func() string { return "Sun, 06 Nov 1994 08:49:37 GMT" }, 0},
+		"less than no": {func() string { return "-20" }, 0},
+		"nonsense":     {func() string { return "soon" }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := "HTTP/1.1 429 X\r\nRetry-After: " + test.says() + "\r\nContent-Length: 2\r\n\r\n{}"
+				p := talk(func(*http.Request) string { return answer })
+				set := shops(t, "[acme]", p, nil)
+				e := set.Route("mtn")[0]
+				if r := e.Vend(t.Context(), another("A")); r.Outcome != vendors.Ambiguous || r.Reason != vendors.ReasonBusy {
+					t.Errorf("%+v", r)
+				}
+				answer = json(200, done)
+				if test.want > 0 {
+					after(test.want - time.Second)
+					if r := e.Vend(t.Context(), another("B")); r.Outcome != vendors.Unavailable || r.Reason != vendors.ReasonBusy {
+						t.Errorf("%+v", r)
+					}
+					after(time.Second)
+				}
+				if r := e.Vend(t.Context(), another("C")); r.Outcome != vendors.Delivered {
+					t.Errorf("%+v", r)
+				}
+				set.CloseIdleConnections()
+				p.done.Wait()
+			})
+		})
+	}
 }
 
-// Only what was not sent is tried again, with the same reference.
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials int
