@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -61,34 +59,5 @@ func TestBookkeeper(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "the ledger is broken"); n != 1 || strings.Contains(log.String(), "2348031234567") {
 		t.Errorf("logged:\n%s", log.String())
-	}
-}
-
-// TestAlerts: every metric that an alert asks for is one that the bookkeeper
-// gives.
-func TestAlerts(t *testing.T) {
-	rules, err := os.ReadFile("../../systemd/money.rules.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry := prometheus.NewRegistry()
-	s := &shelf{}
-	registry.MustRegister(&bookkeeper{books: s, desk: s, log: slog.New(slog.DiscardHandler)})
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := make(map[string]bool)
-	for _, f := range families {
-		known[f.GetName()] = true
-	}
-	asked := regexp.MustCompile(`ussdd_[a-z_]+`).FindAllString(string(rules), -1)
-	if len(asked) < 8 {
-		t.Errorf("the alerts ask for %q only", asked)
-	}
-	for _, name := range asked {
-		if !known[name] {
-			t.Errorf("no metric %s", name)
-		}
 	}
 }
