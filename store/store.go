@@ -214,6 +214,7 @@ type LedgerReport struct {
 	Entries, Postings, Wallets, Purchases int
 	Sum                                   int64          // over all postings; anything but 0 is also a violation
 	Accounts                              []AccountTotal // by name; subscribers' accounts together as wallet:* and hold:*
+	Uncovered                             int64          // kobo that customers own beyond floats, banks and funding to be cleared; 0 = they are covered
 	Violations                            []Violation
 }
 

@@ -337,9 +337,10 @@ func ledgerCheck(c *call) error {
 			Wallets    int              `json:"wallets"`
 			Purchases  int              `json:"purchases"`
 			Sum        int64            `json:"sum_kobo"`
+			Uncovered  int64            `json:"uncovered_kobo"`
 			Accounts   map[string]int64 `json:"accounts_kobo"`
 			Violations []violation      `json:"violations"`
-		}{r.Entries, r.Postings, r.Wallets, r.Purchases, r.Sum, accounts, violations})
+		}{r.Entries, r.Postings, r.Wallets, r.Purchases, r.Sum, r.Uncovered, accounts, violations})
 	} else {
 		err = c.report(r)
 	}
@@ -357,6 +358,10 @@ func (c *call) report(r store.LedgerReport) error {
 	rows = append(rows, []string{"sum", menus.Naira(r.Sum)})
 	if err := table(c.out, []string{"ACCOUNT", "TOTAL"}, rows); err != nil {
 		return err
+	}
+	if r.Uncovered > 0 {
+		fmt.Fprintf(c.out, "\nnot covered: customers own %s more than floats, banks and funding hold; losses and disputes took it, and somebody has to pay it in\n",
+			menus.Naira(r.Uncovered))
 	}
 	fmt.Fprintf(c.out, "\n%s, %s, %s, %s: ", plural(r.Entries, "entry", "entries"), plural(r.Postings, "posting", "postings"),
 		plural(r.Wallets, "wallet", "wallets"), plural(r.Purchases, "purchase", "purchases"))
