@@ -67,6 +67,7 @@ SCRIPTS are YAML. Every handset hangs up at the end of its steps:
           - dial: "*999#"
             fails: true          # the dialogue breaks: no screen comes
           - see: {end: true}     # a screen that comes unasked, also of a dialogue that the ESME opens
+          - sms: {contains: Ref}  # the next short message; as see:
 
 FAULTS, for -fault, faults: and fault:, each with its argument and, in brackets,
 what that is if left out. Of a whole run, a script or a step: those of a step

@@ -114,6 +114,7 @@ func (o *options) simulate(ctx context.Context, stdin io.Reader, stdout, stderr 
 		err = errors.Join(err, stopped)
 		failed = disagreed(sim.Mismatches(), stderr) || failed
 		failed = complained(sim.Complaints(), stderr) || failed
+		texted(sim.SMS(""), stdout)
 	}()
 	if o.addrFile != "" {
 		if err := writeFile(o.addrFile, sim.Addr()+"\n"); err != nil {
@@ -212,6 +213,18 @@ func complained(complaints []smpptest.Complaint, stderr io.Writer) bool {
 		fmt.Fprintf(stderr, "smscsim: %s\n", c)
 	}
 	return len(complaints) > 0
+}
+
+// texted counts the short messages, if there were any: an ESME may send one again
+// that it has no answer to.
+func texted(all []smpptest.SMS, stdout io.Writer) {
+	different := make(map[smpptest.SMS]bool)
+	for _, m := range all {
+		different[smpptest.SMS{From: m.From, To: m.To, Text: m.Text}] = true
+	}
+	if len(all) > 0 {
+		fmt.Fprintf(stdout, "smscsim: %s, %d different\n", plural(len(all), "short message"), len(different))
+	}
 }
 
 // tlsConfig reads the files of a TLS listener; without a certificate there is

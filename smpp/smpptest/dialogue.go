@@ -209,13 +209,16 @@ func (s *Sim) forget(d *dialogue, status pdu.Status) {
 type delivery struct {
 	dialogue *dialogue // nil: of no consequence
 	act      act
-	bad      bool // the ESME must not accept it
+	bad      bool    // the ESME must not accept it
+	receipt  *texted // it is the receipt of this
 }
 
 // acknowledged takes the ESME's answer to a request.
 func (s *Sim) acknowledged(p *peer, sent delivery, status pdu.Status) {
 	d := sent.dialogue
 	switch {
+	case sent.receipt != nil:
+		s.reported(p, sent.receipt, status)
 	case sent.bad:
 		if status == statusOK {
 			s.complain(p.systemID, "a message that can't be read was acknowledged as if it could")
@@ -259,7 +262,7 @@ type submission struct {
 	refused  *refusal
 	resp     smpp.Message
 	hold     hold
-	withheld bool   // the response is the dialogue's matter
+	withheld bool   // the response is the dialogue's matter, or is lost
 	after    func() // if set, called when the response has been sent
 }
 
@@ -272,6 +275,9 @@ type hold struct {
 
 // submitted carries out a submit_sm that could be decoded.
 func (s *Sim) submitted(sub *submission) *refusal {
+	if s.dialect.plain(sub.m) {
+		return s.texted(sub)
+	}
 	r, refused := s.dialect.read(sub.m)
 	if refused != nil {
 		return refused

@@ -20,6 +20,9 @@
 // In some dialects an ESME can open a dialogue by a reply that belongs to none:
 // Handset.Next returns its screen.
 //
+// A plain submit_sm is a short message: Sim.SMS and Handset.NextSMS return it, and
+// its sender gets a receipt, again and again until it acknowledges it.
+//
 // A Player takes handsets through a Script, a Phone lets somebody at a terminal
 // hold one. Capture writes all connections as a pcap file.
 //

@@ -94,6 +94,7 @@ const (
 	atPush                   // an ESME asks for a dialogue
 	atHangup                 // a subscriber leaves
 	atEnd                    // the ESME has ended a dialogue
+	atText                   // a short message has come
 )
 
 // moment is what a fault may meddle with; what the occasion doesn't have is
@@ -106,6 +107,7 @@ type moment struct {
 	begin    *beginning
 	out      *outgoing
 	sub      *submission
+	text     *texted
 	silent   bool // at atHangup: the ESME is not to be told
 }
 

@@ -49,6 +49,54 @@ func (e *esme) hears(what string) {
 
 // faultTests shows what each fault does on the wire.
 var faultTests = map[string]func(t *testing.T){
+	"sms-throttle": func(t *testing.T) {
+		_, e, _ := struck(t, "sms-throttle:2")
+		for _, want := range []pdu.Status{0x58, 0x58, 0} {
+			if status := e.submit(text(amina, "Hi")); status != want {
+				t.Errorf("got %v, want %#x", status, uint32(want))
+			}
+		}
+	},
+	"sms-refuse": func(t *testing.T) {
+		sim, e, _ := struck(t, "sms-refuse:0x0B")
+		if status := e.submit(text(amina, "Hi")); status != 0x0B || len(sim.SMS("")) != 0 {
+			t.Errorf("got %v, kept %v", status, sim.SMS(""))
+		}
+		e.hears("no receipt")
+	},
+	"sms-no-resp": func(t *testing.T) {
+		sim, e, _ := struck(t, "sms-no-resp")
+		e.request(text(amina, "Hi"))
+		e.receipt(0)
+		if e.hears("no response"); len(sim.SMS(amina)) != 1 {
+			t.Errorf("kept %v", sim.SMS(""))
+		}
+	},
+	"sms-undelivered": func(t *testing.T) {
+		_, e, _ := struck(t, "sms-undelivered")
+		e.texts(text(amina, "Hi"))
+		if head, tlvs := e.receipt(0); !strings.Contains(head, "dlvrd:000 ") || !strings.Contains(head, "stat:UNDELIV ") || tlvs[0x0427].Bytes()[0] != 5 {
+			t.Errorf("receipt %q, %v", head, tlvs)
+		}
+	},
+	"sms-no-receipt": func(t *testing.T) {
+		_, e, _ := struck(t, "sms-no-receipt")
+		e.texts(text(amina, "Hi"))
+		e.hears("no receipt")
+	},
+	"sms-bare-receipt": func(t *testing.T) {
+		_, e, _ := struck(t, "sms-bare-receipt")
+		var id string
+		for range 10 {
+			id = e.texts(text(amina, "Hi"))
+			if head, tlvs := e.receipt(0); id == "0000000A" && !strings.HasPrefix(head, "id:0000000010 ") || len(tlvs) != 0 {
+				t.Errorf("receipt of %s: %q, %v", id, head, tlvs)
+			}
+		}
+		if id != "0000000A" {
+			t.Errorf("the tenth is %s", id)
+		}
+	},
 	"early-enquire": func(t *testing.T) {
 		sim := newSim(t, smpptest.Config{Faults: faults(t, "early-enquire")})
 		e := connect(t, sim)

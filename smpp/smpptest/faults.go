@@ -12,7 +12,7 @@ import (
 
 // faultKinds are all faults there are, in the order in which a dialogue meets
 // them.
-var faultKinds = slices.Concat(bindFaults(), beginFaults(), requestFaults(), linkFaults(), replyFaults(), endFaults(), pushFaults())
+var faultKinds = slices.Concat(bindFaults(), beginFaults(), requestFaults(), linkFaults(), replyFaults(), endFaults(), pushFaults(), textFaults())
 
 const (
 	// unknownTag is a parameter that no dialect has.
@@ -338,6 +338,42 @@ func pushFaults() []*faultKind {
 		refuses("busy", statusSubscriberBusy, "a dialogue that an ESME asks for is refused with 0x49F: the subscriber is busy"),
 		refuses("absent", statusAbsentSubscriber, "a dialogue that an ESME asks for is refused with 0x49B: the subscriber is absent"),
 		refuses("barred", statusDialogueOver, "a dialogue that an ESME asks for is refused with 0x4C1: it could not be started"),
+	}
+}
+
+// textFaults strike short messages and their receipts.
+func textFaults() []*faultKind {
+	return []*faultKind{
+		{
+			name: "sms-throttle", at: atText, arg: count, without: "1", counted: true, chaos: true, random: "1",
+			help:   "so many short messages are refused with 0x58, throttled",
+			strike: func(_ *Sim, m *moment, f Fault) { m.sub.refused = excuse(statusThrottled, "fault %s", f) },
+		},
+		{
+			name: "sms-refuse", at: atText, arg: number, without: "0x45", chaos: true, random: "0x45",
+			help:   "short messages are refused with this status",
+			strike: func(_ *Sim, m *moment, f Fault) { m.sub.refused = excuse(pdu.Status(f.n), "fault %s", f) },
+		},
+		{
+			name: "sms-no-resp", at: atText, chaos: true,
+			help:   "short messages are taken and not answered",
+			strike: func(_ *Sim, m *moment, _ Fault) { m.sub.withheld = true },
+		},
+		{
+			name: "sms-undelivered", at: atText, chaos: true,
+			help:   "receipts say that the short message could not be delivered",
+			strike: func(_ *Sim, m *moment, _ Fault) { m.text.Receipt = undelivered },
+		},
+		{
+			name: "sms-no-receipt", at: atText, chaos: true,
+			help:   "short messages have no receipt",
+			strike: func(_ *Sim, m *moment, _ Fault) { m.text.Receipt = "" },
+		},
+		{
+			name: "sms-bare-receipt", at: atText, chaos: true,
+			help:   "receipts say all in their text, with the number of the message in decimal",
+			strike: func(_ *Sim, m *moment, _ Fault) { m.text.bare = true },
+		},
 	}
 }
 

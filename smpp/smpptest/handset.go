@@ -34,10 +34,12 @@ type Handset struct {
 	msisdn string
 
 	rings chan struct{} // holds one token when an ESME has opened a dialogue
+	beeps chan struct{} // likewise when a short message has come
 
 	// Guarded by sim.mu.
 	dialogue *dialogue  // the last one; nil before the first
 	refusal  string     // why the last submit_sm to this number was refused
+	read     int        // short messages that NextSMS has returned
 	armed    []armed    // faults that wait for this handset
 	dice     *rand.Rand // of Chaos; nil before its first use
 
@@ -53,8 +55,11 @@ func (s *Sim) Handset(msisdn string) *Handset {
 	defer s.mu.Unlock()
 	h := s.handsets[msisdn]
 	if h == nil {
-		h = &Handset{sim: s, msisdn: msisdn, rings: make(chan struct{}, 1)}
+		h = &Handset{sim: s, msisdn: msisdn, rings: make(chan struct{}, 1), beeps: make(chan struct{}, 1)}
 		s.handsets[msisdn] = h
+		if len(s.texts[msisdn]) > 0 {
+			h.beep()
+		}
 	}
 	return h
 }

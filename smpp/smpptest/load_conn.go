@@ -306,6 +306,10 @@ func (l *Load) screen(c *loadConn, frame []byte) {
 		l.problem(&l.report.Wrong, "a submit_sm to nobody: %s, %v", mask(string(m.Dest.Digits)), err)
 		return
 	}
+	if m.RegisteredDelivery != 0 {
+		c.submitResp(m.Sequence, statusOK) // a short message, no screen
+		return
+	}
 	s := &l.subs[i]
 	op, _ := m.TLVs.Get(pdutlv.TagUssdServiceOp)
 	session, _ := m.TLVs.Get(pdutlv.TagItsSessionInfo)

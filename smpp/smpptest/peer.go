@@ -183,7 +183,10 @@ func (p *peer) read() {
 		delete(s.waiting, p.systemID)
 	}
 	for _, sent := range p.pending {
-		if !sent.bad {
+		switch {
+		case sent.receipt != nil:
+			s.report(sent.receipt)
+		case !sent.bad:
 			s.acknowledged(p, sent, statusOK) // nobody will say so now; an answer may still come on another bind
 		}
 	}
@@ -388,6 +391,9 @@ func (p *peer) accept(b *binding) {
 	p.link(b.resp, b.sequence, statusOK)
 	p.sim.log.Info("ESME bound", "system_id", b.systemID, "as", smpp.CommandName(b.command), "peer", p.nc.RemoteAddr())
 	p.sim.bindsChanged()
+	if p.receives() {
+		p.sim.reportAll(p.systemID)
+	}
 }
 
 func (p *peer) handleMessage(frame []byte) {

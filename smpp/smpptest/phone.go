@@ -81,6 +81,8 @@ func (p *Phone) Run(ctx context.Context) error {
 			t.event(e)
 		case <-t.rings():
 			t.dialogue = t.handset.called()
+		case <-t.handset.beeps:
+			t.texts()
 		case <-t.late():
 			t.printf("\nNo answer within %v: the network ends the session.\n", p.Timeout)
 			t.hangup()
@@ -233,6 +235,14 @@ func (t *terminal) event(e event) {
 		if e.screen.Bad > 0 {
 			t.printf("Octets without a character in the text's alphabet: %d.\n", e.screen.Bad)
 		}
+	}
+	t.prompt()
+}
+
+// texts shows the short messages that have come.
+func (t *terminal) texts() {
+	for m, ok := t.handset.unread(); ok; m, ok = t.handset.unread() {
+		t.printf("\n%s", m.Bubble())
 	}
 	t.prompt()
 }

@@ -137,6 +137,8 @@ func (r *run) step(ctx context.Context, step Step) error {
 		return r.call(ctx, step.Call)
 	case step.Repeat != nil:
 		return r.repeat(ctx, step.Repeat)
+	case step.SMS != nil:
+		return r.sms(ctx, step.SMS)
 	case step.Fault != nil:
 		r.printf("  fault %s\n", step.Fault)
 		return r.handset.Arm(*step.Fault)
@@ -200,6 +202,18 @@ func (r *run) screen(ctx context.Context, step Step) (Screen, error) {
 	r.screens++
 	r.printf("%s", indent(screen.Frame(), "    "))
 	return screen, nil
+}
+
+// sms prints the next short message and checks it.
+func (r *run) sms(ctx context.Context, want *Expectation) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	m, err := r.handset.NextSMS(ctx)
+	if err != nil {
+		return r.waiting(err)
+	}
+	r.printf("%s", m.Bubble())
+	return check(want, Screen{Text: m.Text})
 }
 
 // waiting says how long was waited, if that was the trouble.

@@ -14,6 +14,12 @@ type Screen struct {
 	Bad   int    // octets or units that mean nothing in that alphabet; each is a U+FFFD in Text
 }
 
+// Bubble is the message as a phone lists it: its sender, and lines of at most 32
+// columns behind a bar.
+func (m SMS) Bubble() string {
+	return "  SMS from " + m.From + "\n" + indent(strings.Join(wrap(m.Text, frameWidth), "\n")+"\n", "    ▌ ")
+}
+
 // frameWidth is the number of columns of text in a frame: a small feature
 // phone's.
 const frameWidth = 32

@@ -37,6 +37,7 @@ import (
 //	      - call: {method: POST, url: "http://{vendorsim}/reset", body: "{}", status: 200, see: {contains: ok}}
 //	      - repeat: {send: "1", until: {contains: "Successful"}, times: 20, every: 500ms}
 //	      - see: {end: true}
+//	      - sms: {contains: Successful}   # the next short message to the handset
 //
 // {name} in any value stands for what Parse was given for it. Immutable once
 // parsed.
@@ -59,7 +60,7 @@ type Journey struct {
 }
 
 // Step is one thing a subscriber does or waits for. Exactly one of Dial, Send,
-// Hangup, Abort, Fault, Call, Repeat is set, or none of them and See or Fails,
+// Hangup, Abort, Fault, Call, Repeat, SMS is set, or none of them and See or Fails,
 // which then waits for a screen that the subscriber did not ask for.
 type Step struct {
 	Line   int
@@ -70,6 +71,7 @@ type Step struct {
 	Fault  *Fault // strikes the handset at its next occasion
 	Call   *Call
 	Repeat *Repeat
+	SMS    *Expectation // of the next short message
 	See    *Expectation // of the screen that follows a Dial or a Send; nil accepts every one
 	Fails  bool         // no screen follows: the dialogue breaks
 }
@@ -303,6 +305,8 @@ func (p *parser) step(n *yaml.Node) Step {
 			s.Call = p.call(f)
 		case "repeat":
 			s.Repeat = p.repeat(f)
+		case "sms":
+			s.SMS = p.expectation(f)
 		}
 		for _, what := range []string{"see", "fails"} {
 			if beside := fields[what]; beside != nil && verb != "dial" && verb != "send" {
@@ -329,7 +333,7 @@ func (p *parser) step(n *yaml.Node) Step {
 }
 
 // verbs are what a step can do.
-var verbs = []string{"dial", "send", "hangup", "abort", "fault", "call", "repeat"}
+var verbs = []string{"dial", "send", "hangup", "abort", "fault", "call", "repeat", "sms"}
 
 // must reads what is either true or left out.
 func (p *parser) must(n *yaml.Node, what string) bool {

@@ -75,7 +75,9 @@ type Sim struct {
 	handsets   map[string]*Handset
 	dialogues  map[dialogueKey]*dialogue
 	lastID     uint32
-	messages   uint64 // submit_sm accepted, for message ids
+	messages   uint64               // submit_sm accepted, for message ids
+	texts      map[string][]*texted // short messages, by the subscriber's number
+	unreported map[string][]*texted // receipts that wait, by the ESME's system_id
 	mismatches []Mismatch
 	complaints []Complaint
 
@@ -107,17 +109,19 @@ func Start(cfg Config) (*Sim, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Sim{
-		cfg:       cfg,
-		log:       cfg.Log,
-		now:       time.Now,
-		done:      make(chan struct{}),
-		changed:   make(chan struct{}),
-		handsets:  map[string]*Handset{},
-		dialogues: map[dialogueKey]*dialogue{},
-		unbound:   map[string]time.Time{},
-		waiting:   map[string]*peer{},
-		ended:     map[dialogueKey]ending{},
-		struck:    map[string]int{},
+		cfg:        cfg,
+		log:        cfg.Log,
+		now:        time.Now,
+		done:       make(chan struct{}),
+		changed:    make(chan struct{}),
+		handsets:   map[string]*Handset{},
+		dialogues:  map[dialogueKey]*dialogue{},
+		unbound:    map[string]time.Time{},
+		waiting:    map[string]*peer{},
+		ended:      map[dialogueKey]ending{},
+		struck:     map[string]int{},
+		texts:      map[string][]*texted{},
+		unreported: map[string][]*texted{},
 	}
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("start the SMSC: %w", err)
