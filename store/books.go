@@ -240,6 +240,7 @@ func (f Float) Balance() int64 { return f.ToppedUp - f.Used - f.Disputed }
 // Floats are all vendors' floats by name.
 func (db *DB) Floats(ctx context.Context) (floats []Float, err error) {
 	err = db.snapshot(ctx, func(tx *sqlx.Tx) error {
+		floats = nil
 		// A correction counts with the kind of entry that it reverses.
 		return tx.SelectContext(ctx, &floats, `SELECT vendor, SUM(topped_up) AS topped_up, SUM(used) AS used, SUM(disputed) AS disputed, SUM(in_flight) AS in_flight FROM (
 			SELECT SUBSTR(p.account, 7) AS vendor,

@@ -145,6 +145,7 @@ var rules = []rule{
 func (db *DB) CheckLedger(ctx context.Context) (LedgerReport, error) {
 	var report LedgerReport
 	err := db.snapshot(ctx, func(tx *sqlx.Tx) error {
+		report = LedgerReport{}
 		for table, count := range map[string]*int{
 			"entries": &report.Entries, "postings": &report.Postings, "wallets": &report.Wallets, "purchases": &report.Purchases,
 		} {
@@ -250,13 +251,14 @@ func (db *DB) sample(ctx context.Context, table, column string, n int, s *Sample
 	}
 	var upTo string
 	var rows int
+	var violations []Violation
 	err = db.snapshot(ctx, func(tx *sqlx.Tx) error {
 		var keys []string
 		err := tx.SelectContext(ctx, &keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[1]s > ? ORDER BY %[1]s LIMIT ?", column, table), from, n)
 		if err != nil {
 			return err
 		}
-		rows, upTo = len(keys), ""
+		rows, upTo, violations = len(keys), "", nil
 		if rows == 0 {
 			return nil
 		}
@@ -276,13 +278,14 @@ func (db *DB) sample(ctx context.Context, table, column string, n int, s *Sample
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
-			s.Violations = append(s.Violations, broken...)
+			violations = append(violations, broken...)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	s.Violations = append(s.Violations, violations...)
 	s.Rows += rows
 	if upTo == "" {
 		s.Rounds++

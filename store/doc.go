@@ -73,12 +73,22 @@
 // awaited, and lock in one order: purchase, attempt, wallet, recipient (a new
 // purchase, which nobody else can hold, comes after these). One that ends in a
 // deadlock, a lock wait or a busy database is retried whole, a bounded number
-// of times with a jittered pause.
+// of times with a jittered pause, and so is one whose connection broke before
+// its commit was sent. What became of one whose connection broke at the commit
+// nobody knows: it is an error, and calling the method again is safe.
 //
 // SQLite runs in WAL mode with synchronous=FULL; a process writes through one
 // connection, each transaction with BEGIN IMMEDIATE, and reads through others;
 // each keeps the statements that it has prepared.
 // MySQL runs read committed on InnoDB tables in utf8mb4 with binary collation.
+//
+// On a Galera cluster two nodes may change the same row, and the second to
+// commit gets a deadlock. Nothing here relies on more than that: what must not
+// be done twice changes one row (a wallet, a purchase's version, a lock of
+// limit_locks) or inserts one key. All programs name the hosts in the same
+// order, so that they write at one node and seldom meet; connections live for
+// five minutes and then return to the first host. Each waits, before it reads,
+// for what other nodes have committed (wsrep_sync_wait).
 //
 // Sessions and steps are written behind by [DB.SaveSessions], which may be
 // given the same records twice and in any order. Money never is.

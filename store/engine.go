@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,8 +43,11 @@ type engine struct {
 	// the transaction goes on.
 	duplicate func(error) bool
 	// transient reports whether the same transaction may succeed when it is run
-	// again.
+	// again; it has been rolled back, even if this is the error of its commit.
 	transient func(error) bool
+	// lost reports whether the connection broke. A transaction whose commit had
+	// not been sent was rolled back; of another nobody knows.
+	lost func(error) bool
 
 	// keepOld ends an INSERT that leaves rows alone whose key is there already.
 	// column is any of the key's columns.
@@ -79,6 +83,7 @@ var sqliteEngine = &engine{
 		e, ok := errors.AsType[*sqlite.Error](err)
 		return ok && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
 	},
+	lost:    func(error) bool { return false },
 	keepOld: func(string) string { return " ON CONFLICT DO NOTHING" },
 	keepNewer: func(columns []string) string {
 		return sqliteKeepNewer(append(columns[:len(columns):len(columns)], "ended_at"))
@@ -108,6 +113,9 @@ const (
 	erDupFieldname    = 1060 // a column to add is there
 	erDupKeyName      = 1061 // an index to add is there
 	erDupEntry        = 1062
+	erUnknownComError = 1047 // Galera: the node is not in the cluster, or not yet or no longer
+	erOptionPrevents  = 1290 // the server is read-only
+	erReadOnlyMode    = 1836 // likewise
 	erCantDrop        = 1091 // an index, or in MariaDB a constraint, to drop is not there
 	erLockWaitTimeout = 1205 // rolls back the statement only; the whole transaction is rolled back before it is run again
 	erLockDeadlock    = 1213 // also how Galera reports a failed certification, at commit too
@@ -116,17 +124,16 @@ const (
 )
 
 var mysqlEngine = &engine{
-	name:     "mysql",
-	snapshot: sql.LevelRepeatableRead,
-	ping:     "SELECT 1",
-	tables:   "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()",
-	duplicate: func(err error) bool {
-		e, ok := errors.AsType[*mysql.MySQLError](err)
-		return ok && e.Number == erDupEntry
-	},
-	transient: func(err error) bool {
-		e, ok := errors.AsType[*mysql.MySQLError](err)
-		return ok && (e.Number == erLockDeadlock || e.Number == erLockWaitTimeout || e.Number == erCheckread)
+	name:      "mysql",
+	snapshot:  sql.LevelRepeatableRead,
+	ping:      "SELECT 1",
+	tables:    "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()",
+	duplicate: func(err error) bool { return mysqlNumber(err, erDupEntry) },
+	transient: func(err error) bool { return mysqlNumber(err, erLockDeadlock, erLockWaitTimeout, erCheckread) },
+	lost: func(err error) bool {
+		broken, ok := errors.AsType[*net.OpError](err)
+		return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || mysqlNumber(err, erUnknownComError) ||
+			ok && broken.Op != "dial"
 	},
 	keepOld: func(column string) string { return fmt.Sprintf(" ON DUPLICATE KEY UPDATE %[1]s = %[1]s", column) },
 	keepNewer: func(columns []string) string {
@@ -146,9 +153,14 @@ var mysqlEngine = &engine{
 	},
 	behind: (*DB).bulk,
 	exists: func(err error) bool {
-		e, ok := errors.AsType[*mysql.MySQLError](err)
-		return ok && (e.Number == erDupKeyName || e.Number == erDupFieldname || e.Number == erCantDrop || e.Number == erCheckNotFound)
+		return mysqlNumber(err, erDupKeyName, erDupFieldname, erCantDrop, erCheckNotFound)
 	},
+}
+
+// mysqlNumber reports whether err is a MySQL server's, with one of the numbers.
+func mysqlNumber(err error, numbers ...uint16) bool {
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && slices.Contains(numbers, e.Number)
 }
 
 // Limits of connections. A writer that waits for another process's lock on
@@ -159,6 +171,8 @@ const (
 	dialTimeout      = 5 * time.Second // MySQL, unless the DSN sets timeout
 	mysqlConnections = 64
 	mysqlLifetime    = 30 * time.Minute
+	hostsDialTimeout = 2 * time.Second // likewise, where there is another host
+	hostsLifetime    = 5 * time.Minute // after which all are back at the first host that can be used
 )
 
 func (db *DB) openSQLite(path string) error {
@@ -230,20 +244,54 @@ func (db *DB) create() error {
 
 func (db *DB) openMySQL(dsn string) error {
 	db.engine = mysqlEngine
-	cfg, err := mysql.ParseDSN(dsn)
-	// The parser's error is not repeated: it may quote a part of the password.
-	// A DSN that lacks its last slash parses, with the rest behind a slash of
-	// the password for the database's name.
-	if err != nil || strings.ContainsAny(cfg.DBName, "@(") {
-		return errors.New("mysql: the DSN cannot be read; its form is user:password@tcp(host:3306)/database")
+	list := &hosts{log: db.log, now: time.Now}
+	var addresses []string
+	var cfg *mysql.Config
+	dsns := splitHosts(dsn)
+	if len(dsns) == 0 {
+		return errors.New("mysql: one of the DSN's hosts is empty; their form is tcp(host1:3306,host2:3306)")
 	}
-	if cfg.DBName == "" {
-		return errors.New("mysql: the DSN names no database; its form is user:password@tcp(host:3306)/database")
+	for _, one := range dsns {
+		var err error
+		cfg, err = mysql.ParseDSN(one)
+		// The parser's error is not repeated: it may quote a part of the password.
+		// A DSN that lacks its last slash parses, with the rest behind a slash of
+		// the password for the database's name.
+		if err != nil || strings.ContainsAny(cfg.DBName, "@(") {
+			return errors.New("mysql: the DSN cannot be read; its form is " + dsnForm)
+		}
+		if cfg.DBName == "" {
+			return errors.New("mysql: the DSN names no database; its form is " + dsnForm)
+		}
+		connector, err := db.mysqlConnector(cfg, len(dsns) > 1)
+		if err != nil {
+			return fmt.Errorf("mysql:%s(%s)/%s: %w", cfg.Net, cfg.Addr, cfg.DBName, err)
+		}
+		list.all = append(list.all, &host{Connector: connector, name: cfg.Addr})
+		addresses = append(addresses, cfg.Addr)
 	}
-	db.name = fmt.Sprintf("mysql:%s(%s)/%s", cfg.Net, cfg.Addr, cfg.DBName)
+	db.name = fmt.Sprintf("mysql:%s(%s)/%s", cfg.Net, strings.Join(addresses, ","), cfg.DBName)
+	list.Connector = list.all[0].Connector
+	connector, lifetime := list.Connector, mysqlLifetime
+	if len(dsns) > 1 {
+		db.hosts = list
+		connector, lifetime = list, hostsLifetime
+	}
+	db.w = sqlx.NewDb(sql.OpenDB(db.wrap(readCommitted{connector})), "mysql")
+	db.w.SetMaxOpenConns(mysqlConnections)
+	db.w.SetMaxIdleConns(mysqlConnections)
+	db.w.SetConnMaxLifetime(lifetime)
+	db.r = db.w
+	return nil
+}
 
+const dsnForm = "user:password@tcp(host:3306)/database"
+
+// mysqlConnector connects to one host, which is one of several or not, as the
+// store needs it.
+func (db *DB) mysqlConnector(cfg *mysql.Config, several bool) (driver.Connector, error) {
 	if err := cfg.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
-		return fmt.Errorf("%s: %w", db.name, err)
+		return nil, err
 	}
 	cfg.ClientFoundRows = true   // an UPDATE reports the rows it matched, as SQLite does
 	cfg.InterpolateParams = true // one round trip a statement instead of three
@@ -251,6 +299,9 @@ func (db *DB) openMySQL(dsn string) error {
 	cfg.Logger = driverLog{db.log}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = dialTimeout
+		if several {
+			cfg.Timeout = hostsDialTimeout
+		}
 	}
 	if cfg.Params == nil {
 		cfg.Params = make(map[string]string)
@@ -259,16 +310,7 @@ func (db *DB) openMySQL(dsn string) error {
 	// InnoDB or is not made.
 	cfg.Params["sql_mode"] = "'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'"
 	cfg.Params["innodb_lock_wait_timeout"] = fmt.Sprint(int(lockWait.Seconds()))
-	c, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return fmt.Errorf("%s: %w", db.name, err)
-	}
-	db.w = sqlx.NewDb(sql.OpenDB(db.wrap(readCommitted{c})), "mysql")
-	db.w.SetMaxOpenConns(mysqlConnections)
-	db.w.SetMaxIdleConns(mysqlConnections)
-	db.w.SetConnMaxLifetime(mysqlLifetime)
-	db.r = db.w
-	return nil
+	return mysql.NewConnector(cfg)
 }
 
 // readCommitted connects with that isolation: each statement sees what has been

@@ -102,7 +102,7 @@ func (db *DB) apply(ctx context.Context, m migration) (ran bool, err error) {
 	if db.engine.transactionalDDL {
 		err = db.tx(ctx, func(tx *sqlx.Tx) error { return run(tx) })
 	} else {
-		err = run(db.w)
+		err = db.retry(ctx, func() error { return run(db.w) })
 	}
 	return ran, err
 }

@@ -80,7 +80,7 @@ func TestMySQLSession(t *testing.T) {
 	f := onMySQL(t)
 	// A DSN that asks for something else gets what the store needs all the
 	// same.
-	cfg, err := mysql.ParseDSN(strings.TrimPrefix(f.name, "mysql:"))
+	cfg, err := mysql.ParseDSN(firstHost(strings.TrimPrefix(f.name, "mysql:")))
 	if err != nil {
 		f.Fatal(err)
 	}

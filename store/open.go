@@ -40,6 +40,7 @@ type DB struct {
 	r, w   *sqlx.DB
 	now    func() time.Time
 	log    *slog.Logger
+	hosts  *hosts // nil unless the name has several
 	wrap   func(driver.Connector) driver.Connector
 
 	limits   Limits
@@ -47,7 +48,10 @@ type DB struct {
 }
 
 // Open opens the database "sqlite:PATH" or "mysql:DSN", the DSN in
-// go-sql-driver's form (user:password@tcp(host:3306)/database). It creates and
+// go-sql-driver's form (user:password@tcp(host:3306)/database). Several hosts,
+// tcp(host1:3306,host2:3306,[fd00::3]:3306), are tried in that order for each
+// connection: one that does not answer, is read-only, or is a node of a Galera
+// cluster and not synced, is left out for some seconds. Open creates and
 // migrates nothing: a SQLite file that is not there yet is made by Migrate. The
 // caller closes the DB.
 func Open(ctx context.Context, name string, opt Options) (*DB, error) {

@@ -448,6 +448,7 @@ func (db *DB) Purchase(ctx context.Context, ref string) (p Purchase, attempts []
 		if p, err = purchaseBy(ctx, tx, "ref", ref); err != nil {
 			return err
 		}
+		attempts = nil
 		var rows []attemptRow
 		err := tx.SelectContext(ctx, &rows, "SELECT "+attemptColumns+" FROM attempts WHERE purchase_id = ? ORDER BY n", p.ID)
 		for _, r := range rows {

@@ -160,7 +160,7 @@ func (db *DB) Session(ctx context.Context, id int64) (s Session, steps []Step, e
 		if err := tx.GetContext(ctx, &row, selectSession+" WHERE id = ?", id); err != nil {
 			return notFound(err)
 		}
-		s = row.session()
+		s, steps = row.session(), nil
 		var rows []stepRow
 		err := tx.SelectContext(ctx, &rows, "SELECT "+strings.Join(stepColumns, ", ")+" FROM steps WHERE session_id = ? ORDER BY n", id)
 		for _, r := range rows {

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"go.uber.org/goleak"
 
 	"ussdd/store"
@@ -182,27 +181,32 @@ func mysqlServer(t *testing.T) engine {
 
 func createMySQL(t *testing.T, dsn string) string {
 	t.Helper()
-	cfg, err := mysql.ParseDSN(dsn)
+	server, err := sql.Open("mysql", firstHost(dsn))
 	if err != nil {
 		t.Fatal("USSDD_TEST_MYSQL is not a DSN")
 	}
-	cfg.DBName = ""
-	server, err := sql.Open("mysql", cfg.FormatDSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.DBName = "ussdd_test_" + strings.ToLower(rand.Text())
+	name := "ussdd_test_" + strings.ToLower(rand.Text())
 	// Latin-1 on purpose: the tables must not depend on the database's default.
-	if _, err := server.Exec("CREATE DATABASE " + cfg.DBName + " CHARACTER SET latin1"); err != nil {
+	if _, err := server.Exec("CREATE DATABASE " + name + " CHARACTER SET latin1"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := server.Exec("DROP DATABASE " + cfg.DBName); err != nil {
+		if _, err := server.Exec("DROP DATABASE " + name); err != nil {
 			t.Error(err)
 		}
 		server.Close()
 	})
-	return "mysql:" + cfg.FormatDSN()
+	before, after, _ := strings.Cut(dsn, ")/")
+	return "mysql:" + before + ")/" + name + after
+}
+
+// firstHost is a DSN for the first host of one that may name several.
+func firstHost(dsn string) string {
+	first, others, _ := strings.Cut(dsn, ",")
+	if _, after, several := strings.Cut(others, ")/"); several {
+		return first + ")/" + after
+	}
+	return dsn
 }
 
 // fixture is one test's database and the steps that tests are written in.
@@ -293,7 +297,7 @@ func (l *logRecord) String() string {
 func (f *fixture) raw() *sql.DB {
 	f.Helper()
 	scheme, dsn, _ := strings.Cut(f.name, ":")
-	db, err := sql.Open(scheme, dsn)
+	db, err := sql.Open(scheme, firstHost(dsn))
 	if err != nil {
 		f.Fatal(err)
 	}

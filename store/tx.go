@@ -23,6 +23,9 @@ const (
 // see what it wrote.
 var errAgain = errors.New("another transaction was first")
 
+// errCommit: fn was done, and what follows is the error of the commit.
+var errCommit = errors.New("commit")
+
 // tx runs fn in a transaction for writing and commits it if fn returns nil. fn
 // may be run several times, each time in a transaction of its own whose
 // forerunner was rolled back, so it must set all its results anew.
@@ -30,9 +33,14 @@ func (db *DB) tx(ctx context.Context, fn func(*sqlx.Tx) error) error { return db
 
 // txOn is tx on one connection of db.w.
 func (db *DB) txOn(ctx context.Context, pool beginner, fn func(*sqlx.Tx) error) error {
+	return db.retry(ctx, func() error { return once(ctx, pool, nil, fn) })
+}
+
+// retry does something, and does it again as long as that may help.
+func (db *DB) retry(ctx context.Context, do func() error) error {
 	for try := 1; ; try++ {
-		err := once(ctx, pool, nil, fn)
-		if err == nil || try == maxTries || !(errors.Is(err, errAgain) || db.engine.transient(err)) {
+		err := do()
+		if err == nil || try == maxTries || !db.again(err) {
 			return err
 		}
 		db.log.Debug("transaction retried", "try", try, "error", err)
@@ -42,10 +50,19 @@ func (db *DB) txOn(ctx context.Context, pool beginner, fn func(*sqlx.Tx) error) 
 	}
 }
 
+// again reports whether a transaction that ended in err was rolled back and may
+// be run again. One whose connection broke during its commit may not: it may
+// have been committed, and the caller reads what became of it.
+func (db *DB) again(err error) bool {
+	return errors.Is(err, errAgain) || db.engine.transient(err) || db.engine.lost(err) && !errors.Is(err, errCommit)
+}
+
 // snapshot runs fn in a transaction that sees one state of the database
-// throughout. fn only reads.
+// throughout. fn only reads, and may be run several times, as by tx.
 func (db *DB) snapshot(ctx context.Context, fn func(*sqlx.Tx) error) error {
-	return once(ctx, db.r, &sql.TxOptions{ReadOnly: true, Isolation: db.engine.snapshot}, fn)
+	return db.retry(ctx, func() error {
+		return once(ctx, db.r, &sql.TxOptions{ReadOnly: true, Isolation: db.engine.snapshot}, fn)
+	})
 }
 
 // beginner is a pool of connections, or one of them.
@@ -64,7 +81,10 @@ func once(ctx context.Context, pool beginner, opt *sql.TxOptions, fn func(*sqlx.
 		}
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%w: %w", errCommit, err)
+	}
+	return nil
 }
 
 // pause waits before the next try, or returns ctx's error as soon as it is

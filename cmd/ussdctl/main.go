@@ -281,6 +281,7 @@ func databaseName() string {
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, `ussdctl works on ussdd's database: USSDD_DATABASE, or -database sqlite:PATH or mysql:DSN.
+The DSN may name several hosts of a Galera cluster: user:password@tcp(host:port,host:port)/database.
 For links, pushes, breakers and routes it asks the running ussdd, through its socket: USSDD_CONTROL, or -control PATH.
 
 `)

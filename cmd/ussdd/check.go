@@ -160,7 +160,15 @@ func checkDatabase(ctx context.Context, cfg *config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return db.Engine() + ", schema current", nil
+	found := db.Engine() + ", schema current"
+	for _, host := range db.Hosts(ctx) {
+		if host.Err != nil {
+			found += fmt.Sprintf("; %s cannot be used: %v", host.Name, host.Err)
+		} else {
+			found += fmt.Sprintf("; %s can be used", host.Name)
+		}
+	}
+	return found, nil
 }
 
 // sqliteFile is the file of an SQLite database, "" for another engine.

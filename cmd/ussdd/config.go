@@ -30,7 +30,7 @@ const prefix = "USSDD"
 // -help` prints them from the tags.
 type config struct {
 	SMSCs    []string `envconfig:"SMSCS" desc:"names of the SMSCs to bind to, for example mtn,glo; each has its own USSDD_SMSC_<NAME>_* variables"`
-	Database string   `desc:"sqlite:PATH, or mysql:DSN as go-sql-driver takes it; unset: sqlite:ussdd.db in $STATE_DIRECTORY or the working directory"`
+	Database string   `desc:"sqlite:PATH, or mysql:DSN as go-sql-driver takes it, with several hosts of a Galera cluster as tcp(HOST:PORT,HOST:PORT), used in that order; unset: sqlite:ussdd.db in $STATE_DIRECTORY or the working directory"`
 
 	Menus      string `desc:"directory of menu YAML; unset: the built-in airtime service on *999#"`
 	Vendors    string `desc:"directory of vendor YAML with its routes.yaml; unset: the built-in vendors, which point at vendorsim"`
