@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"ussdd/menus"
 	"ussdd/session"
 	"ussdd/smpp"
@@ -199,30 +197,37 @@ func openBenchmark(b *testing.B, where string) *store.DB {
 	return db
 }
 
-func freshMySQL(b *testing.B) string {
-	b.Helper()
+// freshMySQL makes an empty database on the server, or the cluster, that the
+// environment names.
+func freshMySQL(t testing.TB) string {
+	t.Helper()
 	dsn := os.Getenv("USSDD_TEST_MYSQL")
 	if dsn == "" {
-		b.Skip("set USSDD_TEST_MYSQL to a DSN whose user may create databases, or run scripts/with-mariadb go test -bench Steps ./cmd/ussdd")
+		t.Skip("set USSDD_TEST_MYSQL to a DSN whose user may create databases, or run scripts/with-mariadb go test ./cmd/ussdd")
 	}
-	cfg, err := mysql.ParseDSN(dsn)
+	server, err := sql.Open("mysql", firstHost(dsn))
 	if err != nil {
-		b.Fatal("USSDD_TEST_MYSQL is not a DSN")
+		t.Fatal("USSDD_TEST_MYSQL is not a DSN")
 	}
-	cfg.DBName = ""
-	server, err := sql.Open("mysql", cfg.FormatDSN())
-	if err != nil {
-		b.Fatal(err)
+	name := "ussdd_test_" + strings.ToLower(rand.Text())
+	if _, err := server.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
 	}
-	cfg.DBName = "ussdd_bench_" + strings.ToLower(rand.Text())
-	if _, err := server.Exec("CREATE DATABASE " + cfg.DBName); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if _, err := server.Exec("DROP DATABASE " + cfg.DBName); err != nil {
-			b.Error(err)
+	t.Cleanup(func() {
+		if _, err := server.Exec("DROP DATABASE " + name); err != nil {
+			t.Error(err)
 		}
 		server.Close()
 	})
-	return "mysql:" + cfg.FormatDSN()
+	before, after, _ := strings.Cut(dsn, ")/")
+	return "mysql:" + before + ")/" + name + after
+}
+
+// firstHost is a DSN for the first host of one that may name several.
+func firstHost(dsn string) string {
+	first, others, _ := strings.Cut(dsn, ",")
+	if _, after, several := strings.Cut(others, ")/"); several {
+		return first + ")/" + after
+	}
+	return dsn
 }
