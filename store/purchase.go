@@ -207,12 +207,12 @@ func (e *OpenError) Error() string { return fmt.Sprintf("%v: %s", ErrOpen, e.Pur
 func (e *OpenError) Unwrap() error { return ErrOpen }
 
 // undecided is an OpenError with the newest undecided purchase of p's payer for
-// p's recipient and amount, or nil. The subquery has no ORDER BY, which would
-// have MySQL go through all that the payer ever bought.
+// p's recipient and amount, or nil. The index purchases_same covers the subquery,
+// so that it does not read all that the payer ever bought.
 func undecided(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 	var row purchaseRow
 	err := tx.GetContext(ctx, &row, selectPurchase+` WHERE id = (SELECT MAX(id) FROM purchases
-		WHERE msisdn = ? AND state IN (?, ?, ?, ?) AND recipient = ? AND amount = ?)`, p.MSISDN, Held, Sending, Pending, Review, p.Recipient, p.Amount)
+		WHERE msisdn = ? AND recipient = ? AND amount = ? AND state IN (?, ?, ?, ?))`, p.MSISDN, p.Recipient, p.Amount, Held, Sending, Pending, Review)
 	if err = notFound(err); errors.Is(err, ErrNotFound) {
 		return nil
 	}

@@ -24,7 +24,7 @@ ALTER TABLE purchases
     ADD COLUMN token VARCHAR(200) NOT NULL DEFAULT '',
     ADD INDEX purchases_recipient (recipient, created_at),
     ADD INDEX purchases_payer (msisdn, created_at),
-    ADD INDEX purchases_open (msisdn, state),
+    ADD INDEX purchases_same (msisdn, recipient, amount, state),
     DROP CONSTRAINT purchases_state_known,
     ADD CONSTRAINT purchases_states CHECK (state IN ('held', 'sending', 'pending', 'needs_review', 'delivered', 'failed', 'reversed', 'delivered_late'));
 

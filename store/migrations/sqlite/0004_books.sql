@@ -128,7 +128,7 @@ CREATE INDEX purchases_recipient ON purchases (recipient, created_at);
 
 CREATE INDEX purchases_payer ON purchases (msisdn, created_at);
 
-CREATE INDEX purchases_open ON purchases (msisdn, state);
+CREATE INDEX purchases_same ON purchases (msisdn, recipient, amount, state);
 
 CREATE INDEX purchases_state ON purchases (state, owner, next_at);
 
