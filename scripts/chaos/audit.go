@@ -19,7 +19,7 @@ import (
 
 // books is what the audit reads from the tables, by queries of its own.
 type books struct {
-	purchases map[string]bought           // by reference
+	purchases map[string]bought // by reference
 	attempts  map[attempt]tried
 	states    map[string]int              // purchases by state
 	wallets   map[string][2]int64         // balance and held, kobo

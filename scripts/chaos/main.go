@@ -60,6 +60,7 @@ type options struct {
 	subscribers int
 	length      time.Duration
 	database    string // "sqlite" or "mariadb"
+	keep        bool   // the database, also if all holds
 }
 
 func main() { os.Exit(command()) }
@@ -70,7 +71,7 @@ func command() int {
 	flag.IntVar(&o.subscribers, "subscribers", 300, "`number` of subscribers who buy at the same time")
 	flag.DurationVar(&o.length, "for", time.Minute, "how long the subscribers would take if nothing were in their way")
 	flag.StringVar(&o.database, "database", "mariadb", "`sqlite`, with one ussdd, or mariadb, with two")
-	keep := flag.Bool("keep", false, "keep the directory with the logs and the database also if all holds")
+	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the logs and the database also if all holds")
 	flag.Parse()
 	if err := o.check(); err != nil || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "chaos:", errors.Join(err, unexpected(flag.Args())))
@@ -89,7 +90,7 @@ func command() int {
 		fmt.Fprintf(os.Stderr, "\nchaos: %v\nlogs and database: %s\n", err, dir)
 		return 1
 	}
-	if *keep {
+	if o.keep {
 		fmt.Println("logs and database:", dir)
 	} else if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -150,7 +151,7 @@ const (
 
 // chaos makes a run with the binaries in bin and everything that is written in
 // dir, and reports to out. The error says what does not hold; dir then has the
-// database.
+// database's tables as text.
 func chaos(ctx context.Context, o options, bin, dir string, out io.Writer) error {
 	size := scale{subscribers: o.subscribers, instances: 1, length: o.length}
 	if o.database == "mariadb" {
@@ -168,7 +169,7 @@ func chaos(ctx context.Context, o options, bin, dir string, out io.Writer) error
 	}
 	defer r.sim.Close()
 	err := r.play(ctx, o.length)
-	if err != nil && r.maria != nil {
+	if (err != nil || o.keep) && r.maria != nil {
 		err = errors.Join(err, r.dump(context.WithoutCancel(ctx)))
 	}
 	return err
