@@ -19,6 +19,7 @@ const (
 	faultPendingDelivered
 	faultPendingFailed
 	faultFloat
+	faultTwice
 	faultDown
 )
 
@@ -38,6 +39,7 @@ var faults = [...]struct{ name, suffix, effect string }{
 	faultPendingDelivered: {"pending_delivered", "9010", "answers pending; delivers when first queried"},
 	faultPendingFailed:    {"pending_failed", "9011", "answers pending; fails when first queried"},
 	faultFloat:            {"float", "9012", "declines: our float is too low"},
+	faultTwice:            {"twice", "9013", "delivers, answers twice on the same connection"},
 	faultDown:             {"down", "", "refuses connections, after cutting those that it has"},
 }
 

@@ -264,12 +264,30 @@ func (p *provider) send(w http.ResponseWriter, r *http.Request, answer reply, f 
 	case faultReset:
 		resetOnClose(r.Context())
 		return 0
+	case faultTwice:
+		return sendTwice(w, r, answer)
 	case faultErrorAfter, faultErrorBefore:
 		return write(w, http.StatusInternalServerError, jsonType, []byte(`{"message":"Internal Server Error"}`+"\n"))
 	case faultGarbage:
 		return write(w, http.StatusOK, "text/html", []byte("<html><head><title>Welcome</title></head><body>It works!</body></html>\n"))
 	}
 	return writeJSON(w, answer.status, jsonType, answer.body)
+}
+
+// sendTwice sends the answer, and then the same octets as if another request had
+// come on the connection, which stays open.
+func sendTwice(w http.ResponseWriter, r *http.Request, answer reply) int {
+	body, err := json.Marshal(answer.body)
+	if err != nil {
+		return write(w, http.StatusInternalServerError, "text/plain", []byte(err.Error()+"\n"))
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	write(w, answer.status, jsonType, body)
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok && http.NewResponseController(w).Flush() == nil {
+		fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+			answer.status, http.StatusText(answer.status), jsonType, len(body), body) // a client that has gone needs none
+	}
+	return answer.status
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) int {

@@ -99,7 +99,7 @@ func TestFaultOf(t *testing.T) {
 			t.Errorf("%s asks for %v, want %v", known.suffix, got, fault(f))
 		}
 	}
-	for _, number := range []string{"2348031234567", "2348031239000", "2348031239013", "901", ""} {
+	for _, number := range []string{"2348031234567", "2348031239000", "2348031239014", "901", ""} {
 		if got := faultOf(number); got != faultNone {
 			t.Errorf("%q asks for %v", number, got)
 		}

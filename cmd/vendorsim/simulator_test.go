@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -432,6 +434,7 @@ func TestFaults(t *testing.T) {
 		{"pending_delivered", "9010", pending, nil, 0, delivered, 1},
 		{"pending_failed", "9011", pending, nil, 0, failed, 0},
 		{"float", "9012", floatLow, nil, 0, notFound, 0},
+		{"twice", "9013", delivered, nil, 1, delivered, 1},
 	}
 	for provider := range conversations() {
 		for _, c := range cases {
@@ -526,6 +529,45 @@ func TestSlow(t *testing.T) {
 			b.says("purchase", receive(t, "answer", answer), b.speak[provider].bought[delivered])
 		})
 	}
+}
+
+// Two whole answers come for one request, and the connection serves the next.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url("airtel", ""), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	buy := func(reference, recipient string, answers ...string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"msisdn":%q,"amount_kobo":10000,"client_ref":%q}`, recipient, reference)
+		req, err := http.NewRequest("POST", b.url("airtel", "/recharges"), strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = b.header("airtel")
+		req.Header.Set("Content-Type", jsonType)
+		if err := req.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range answers {
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct{ Code, Ref string }
+			err = json.NewDecoder(resp.Body).Decode(&got)
+			resp.Body.Close()
+			if err != nil || got.Code != "00" || got.Ref != want {
+				t.Errorf("%+v, %v; want a delivery as %s", got, err, want)
+			}
+		}
+	}
+	buy("TXN-1", "2348021239013", "AT-00000001", "AT-00000001")
+	buy("TXN-2", "2348021234567", "AT-00000002")
 }
 
 func TestHangEndsWithTheClient(t *testing.T) {
