@@ -127,7 +127,7 @@ func newOrder(dice *rand.Rand, every time.Duration) order {
 	}
 	// The last four digits ask vendorsim for a fault.
 	if dice.IntN(4) == 0 {
-		o.recipient = fmt.Sprintf("0806%03d%04d", dice.IntN(900), 9001+dice.IntN(12))
+		o.recipient = fmt.Sprintf("0806%03d%04d", dice.IntN(900), 9001+dice.IntN(13))
 	}
 	if dice.IntN(3) == 0 {
 		o.fault = pick(dice, []string{"duplicate-input", "duplicate-input", "duplicate-input", "begin-twice", "begin-over", "equal-sequence",
@@ -171,7 +171,7 @@ var saboteurs = []struct {
 	}},
 	{every: time.Second, least: 6, decide: func(dice *rand.Rand, s *strike, size scale) {
 		s.what = misdeed + pick(dice, []string{"down", "down", "hang", "slow", "reset", "garbage", "duplicate", "error_after", "error_before",
-			"pending_delivered", "pending_failed", "maintenance", "float", "decline"})
+			"pending_delivered", "pending_failed", "maintenance", "float", "decline", "twice", "twice"})
 		s.target = pick(dice, []string{"mtn", "airtel", "glo", "9mobile", "quickvend", "topline"})
 		s.n = 1 + dice.IntN(1+size.subscribers/2)
 	}},
