@@ -354,3 +354,124 @@ func (l *life) check(died string) {
 		l.Errorf("%s: died %s: told %v, want %v, %v", l.plan.name, died, told, wantTold, err)
 	}
 }
+
+// TestCallerRepeats has the connection break at every boundary of every method
+// that moves money, at the commit both before and after it. The caller, who
+// cannot know which, calls the method again, and each is in the books once.
+func TestCallerRepeats(t *testing.T) {
+	onEach(t, func(t *testing.T, engine engine) {
+		f := migratedFixture(t, engine)
+		doomed, doom := f.openDoomed()
+		defer doomed.Close()
+		for n := 0; ; n++ {
+			doom.reborn(n)
+			payer, name := fmt.Sprintf("23481%08d", n), fmt.Sprint("n", n)
+			died := ""
+			for i, call := range everyCall(f, payer, name) {
+				if died != "" {
+					f.wantErr(fmt.Sprintf("died %s: then call %d", died, i), call(f.db), nil)
+					continue
+				}
+				err := call(doomed)
+				if errors.Is(err, errDead) {
+					died = fmt.Sprintf("%s of call %d", doom.killedAt, i)
+					err = call(f.db)
+					if errors.Is(err, store.ErrConflict) { // it was done
+						err = nil
+					}
+				}
+				f.wantErr(fmt.Sprintf("died %s: call %d", died, i), err, nil)
+			}
+			f.wallet(payer, 170_00, 0)
+			if died == "" {
+				if n < 60 {
+					f.Errorf("only %d boundaries", n)
+				}
+				break
+			}
+		}
+		floats, err := f.db.Floats(f.ctx)
+		for _, float := range floats {
+			if float.ToppedUp != 1000_00 || float.Used != 0 {
+				f.Errorf("float %+v", float)
+			}
+		}
+		if r := f.check(); err != nil || len(r.Violations) > 0 {
+			f.Errorf("%v, %v", r.Violations, err)
+		}
+	})
+}
+
+// everyCall are calls that together leave the payer N170.
+func everyCall(f *fixture, payer, name string) []func(*store.DB) error {
+	order := f.order()
+	order.MSISDN, order.Key = payer, name
+	op := store.Operation{Operator: "ngozi", Reason: "why"}
+	// What has become of the purchase is read after each call, as a caller does
+	// who was told of a conflict.
+	purchase := func(change func(db *store.DB, p store.Purchase, last store.Attempt) error) func(*store.DB) error {
+		return func(db *store.DB) error {
+			known, err := f.db.PurchaseByKey(f.ctx, name)
+			if err != nil {
+				return err
+			}
+			p, attempts, err := f.db.Purchase(f.ctx, known.Ref)
+			if err != nil {
+				return err
+			}
+			var last store.Attempt
+			if len(attempts) > 0 {
+				last = attempts[len(attempts)-1]
+			}
+			return change(db, p, last)
+		}
+	}
+	credit := func(reference string, amount int64) func(*store.DB) error {
+		return func(db *store.DB) error {
+			_, _, err := db.Credit(f.ctx, payer, amount, "test", name+reference, "")
+			return err
+		}
+	}
+	deposit := func(reference, account string, amount int64) func(*store.DB) error {
+		return func(db *store.DB) error {
+			_, _, err := db.Deposit(f.ctx, store.Deposit{Provider: "paystack", Reference: name + reference, Account: account, Amount: amount})
+			return err
+		}
+	}
+	return []func(*store.DB) error{
+		func(db *store.DB) error { return db.OpenWallets(f.ctx, []string{payer}) },
+		func(db *store.DB) error { return db.LinkAccount(f.ctx, "paystack", name, payer) },
+		credit("a", 100_00),
+		credit("b", 30_00),
+		deposit("a", name, 50_00),
+		deposit("b", "nobody", 20_00),
+		func(db *store.DB) error { return db.AssignDeposit(f.ctx, op, "paystack", name+"b", payer) },
+		func(db *store.DB) error { return db.ReverseEntry(f.ctx, op, f.entryOf("credit", "test:"+name+"b")) },
+		func(db *store.DB) error {
+			_, err := db.TopUp(f.ctx, op, name, 1000_00, "bank:gtb", name)
+			return err
+		},
+		func(db *store.DB) error { return db.SetCommission(f.ctx, name, "", f.now(), 250) },
+		func(db *store.DB) error {
+			_, _, err := db.Hold(f.ctx, order)
+			return err
+		},
+		purchase(func(db *store.DB, p store.Purchase, _ store.Attempt) error {
+			_, err := db.Attempt(f.ctx, p, nextAttempt(f, p, name))
+			return err
+		}),
+		purchase(func(db *store.DB, p store.Purchase, last store.Attempt) error {
+			last.State = store.Delivered
+			_, err := db.Record(f.ctx, p, last, store.Delivered)
+			return err
+		}),
+		purchase(func(db *store.DB, p store.Purchase, last store.Attempt) error {
+			if p.State == store.Reversed {
+				return nil
+			}
+			last.State = store.Reversed
+			_, err := db.Turn(f.ctx, p, last)
+			return err
+		}),
+	}
+}
