@@ -11,7 +11,7 @@ VERSION    := $(shell git describe --always --dirty 2>/dev/null || echo unversio
 export GOFLAGS += -buildvcs=false
 BUILD = CGO_ENABLED=0 $(GO)
 
-.PHONY: build demo phone test check galera fuzz soak chaos bench load install clean
+.PHONY: build demo phone test check galera fuzz soak chaos bench bench-money load install clean
 
 build:
 	$(BUILD) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/...
@@ -30,8 +30,9 @@ check:
 	GO="$(GO)" scripts/test -check
 
 # What keeps money, on a Galera cluster of three nodes, one of which is killed while two daemons sell.
+MONEY = Test(Store|Model|Crash|Caller|Migrate|Purchase|Many).*/mysql|MySQL|Galera
 galera:
-	CGO_ENABLED=1 scripts/galera $(GO) test -race -p 1 -timeout 20m -run '/mysql|MySQL|Galera' ./store ./cmd/ussdd ./scripts/stack
+	CGO_ENABLED=1 scripts/galera $(GO) test -race -p 1 -timeout 20m -run '$(MONEY)' ./store ./cmd/ussdd ./scripts/stack
 
 # Each fuzz target for FUZZTIME.
 FUZZTIME ?= 20s
@@ -50,6 +51,10 @@ chaos:
 
 bench:
 	$(BUILD) test -run '^$$' -bench . -benchmem ./...
+
+# Purchases per second beside the bare SQL of the same transactions, on MariaDB and SQLite, in under three minutes.
+bench-money:
+	CGO_ENABLED=0 scripts/with-mariadb $(GO) test -run '^$$' -bench Purchases -benchtime 3s ./cmd/ussdd
 
 # What ussdd reaches beside a bare ESME and one of go-smpp's client, in under five minutes.
 load:

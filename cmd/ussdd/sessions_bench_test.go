@@ -62,7 +62,7 @@ func benchmarkSteps(b *testing.B, where string, stepLog bool, dialogues int) {
 	var kept session.Store = nowhere{}
 	var money session.Wallet = nowhere{}
 	if where != "nowhere" {
-		db := openBenchmark(b, where)
+		db := openBenchmark(b, freshDatabase(b, where))
 		kept, money = sessions{db}, wallets{db: db}
 	}
 	medium := menus.Medium(benchmarkScreen)
@@ -179,13 +179,17 @@ func newBenchmarkEngine(b *testing.B, cfg session.Config, kept session.Store, mo
 	return session.New(cfg, &services{data: current}, nil, money, kept)
 }
 
-// openBenchmark opens a fresh database.
-func openBenchmark(b *testing.B, where string) *store.DB {
-	b.Helper()
-	name := "sqlite:" + filepath.Join(b.TempDir(), "ussdd.db")
-	if where == "mysql" {
-		name = freshMySQL(b)
+// freshDatabase names an empty database.
+func freshDatabase(b *testing.B, engine string) string {
+	if engine == "mysql" {
+		return freshMySQL(b)
 	}
+	return "sqlite:" + filepath.Join(b.TempDir(), "ussdd.db")
+}
+
+// openBenchmark opens an empty database and makes its schema.
+func openBenchmark(b *testing.B, name string) *store.DB {
+	b.Helper()
 	db, err := store.Open(b.Context(), name, store.Options{})
 	if err != nil {
 		b.Fatal(err)
