@@ -184,6 +184,34 @@ func TestAskedOutOfTurn(t *testing.T) {
 	})
 }
 
+// TestSlowLedger: "not found" is believed also if the ledger takes longer than the
+// plan's waits.
+func TestSlowLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, newBook(t), losesOrder)
+		s.plan = []time.Duration{100 * time.Millisecond}
+		p := start(s, "one", func(p *process, cfg *purchase.Config) {
+			cfg.Poll = 10 * time.Millisecond
+			p.fault = func(call string) fault {
+				if call != "record" {
+					return fine
+				}
+				pass(450 * time.Millisecond)
+				return fine
+			}
+		})
+		defer p.stop()
+		bought, err := p.Buy(patience(t, 10*time.Minute), order("k"))
+		if err != nil || bought.State != purchase.Failed || purchase.Cause(bought) != purchase.Missing {
+			t.Fatalf("%+v, %v", bought, err)
+		}
+		if took := bought.DecidedAt.Sub(bought.CreatedAt); took < grace || took > grace+2*time.Second { // two queries of half a second
+			t.Errorf("it took %v", took)
+		}
+		s.check()
+	})
+}
+
 // TestRechecksHaveAnOwner: of two desks only the one that owns a decided purchase
 // asks about it, until it is dead.
 func TestRechecksHaveAnOwner(t *testing.T) {

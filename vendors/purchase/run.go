@@ -367,9 +367,7 @@ func (w *work) query() error {
 	if err != nil {
 		return err
 	}
-	// A query that somebody asked for is no reason to believe "not found" sooner.
-	steps, _ := w.plan(a.Vendor)
-	inTurn := !w.cfg.Now().Before(nextQuery(a, steps, w.p.UpdatedAt))
+	inTurn := w.inTurn(a)
 	ep, ok := w.routes().Endpoint(a.Vendor, w.p.Network)
 	if !ok {
 		a.Reason = NoVendor
@@ -403,6 +401,18 @@ func (w *work) query() error {
 		next = w.unanswered(a)
 	}
 	return w.record(a, outcome, next)
+}
+
+// inTurn tells that a query is due now by the plan, and not because somebody asked
+// for it, which is no reason to believe "not found" sooner. A turn that came while
+// the last move was on its way to the ledger has come.
+func (w *work) inTurn(a Attempt) bool {
+	turn := w.p.NextAt
+	if turn.After(w.p.UpdatedAt) {
+		steps, _ := w.plan(a.Vendor)
+		turn = nextQuery(a, steps, w.p.UpdatedAt)
+	}
+	return !w.cfg.Now().Before(turn)
 }
 
 // ask queries the vendor about an attempt. Like a vend it is cut off when our
