@@ -114,7 +114,7 @@ func (e *Endpoint) deliver(ctx context.Context, r Request) Result {
 	for try := 0; ; try++ {
 		res = e.once(ctx, r, vals, first)
 		first = nil
-		if res.Outcome != NotSent || try >= v.plan.retries || !pause(ctx, try) {
+		if res.Outcome != NotSent || res.Reason == ReasonConfig || try >= v.plan.retries || !pause(ctx, try) {
 			return res
 		}
 	}

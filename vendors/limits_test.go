@@ -610,3 +610,41 @@ func TestLookups(t *testing.T) {
 		p.done.Wait()
 	})
 }
+
+// A float that ran out is left alone until the vendor tells that it has been filled.
+func TestFloatComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := "NGN 20.00"
+		p := talk(func(r *http.Request) string {
+			if r.URL.Path == "/balance" {
+				return json(200, `{"state":"OK","left":"`+left+`"}`)
+			}
+			return json(200, `{"state":"NO_FLOAT"}`)
+		})
+		set, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", acme+lookups), vendors.Options{Dial: p.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		says := func(want string) {
+			t.Helper()
+			if got := explained(set.Explain(vendors.Ask{Network: "mtn", Amount: 100_00})); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		says("acme")
+		if r := set.Route("mtn")[0].Vend(t.Context(), hundred("mtn")); r.Reason != vendors.ReasonFloat {
+			t.Fatalf("%+v", r)
+		}
+		says("acme (float exhausted)")
+		for _, test := range []struct{ left, want string }{{"NGN 20.00", "acme (float is N20.00)"}, {"NGN 5,000.00", "acme"}} {
+			left = test.left
+			if _, err := set.Balance(t.Context(), "acme"); err != nil {
+				t.Error(err)
+			}
+			says(test.want)
+			after(set.Floats()[0].Every)
+		}
+		set.CloseIdleConnections()
+		p.done.Wait()
+	})
+}
