@@ -403,7 +403,14 @@ func (t tree) append(dst []byte, v *values) ([]byte, error) {
 	return append(dst, t.kind+2), nil // ASCII puts } and ] two after { and [
 }
 
+// appendString writes a JSON string, as json.Marshal does; what needs no escape costs less so.
 func appendString(dst []byte, s string) []byte {
+	if !strings.ContainsFunc(s, escaped) {
+		return append(append(append(dst, '"'), s...), '"')
+	}
 	quoted, _ := json.Marshal(s) // a string cannot fail
 	return append(dst, quoted...)
 }
+
+// escaped reports whether a character may not stand for itself in a JSON string.
+func escaped(r rune) bool { return unprintable(r) || strings.ContainsRune(`"\<>&`, r) }

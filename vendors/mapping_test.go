@@ -366,3 +366,23 @@ func TestConditions(t *testing.T) {
 		}
 	}
 }
+
+// The short way to write a string is json.Marshal's, for every character.
+func TestAppendString(t *testing.T) {
+	for r := rune(0); r <= 0x2100; r++ {
+		for _, s := range []string{string(r), "a" + string(r) + "b"} {
+			want, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := appendString([]byte("x"), s); string(got) != "x"+string(want) {
+				t.Errorf("%q: %s, want %s", s, got[1:], want)
+			}
+		}
+	}
+	for _, s := range []string{"", "\xff", "a\xffb", "+2348031234567"} {
+		if want, _ := json.Marshal(s); string(appendString(nil, s)) != string(want) {
+			t.Errorf("%q: %s, want %s", s, appendString(nil, s), want)
+		}
+	}
+}
