@@ -332,7 +332,7 @@ func outbox(f *fixture) {
 	}
 	due := take()
 	if len(due) != 2 || due[0].Kind != store.Delivered || due[0].Purchase != day[store.Delivered] || due[1].Kind != store.Failed ||
-		due[0].SMSC != f.session(7, 1).SMSC {
+		due[0].SMSC != f.session(7, 1).SMSC || due[0].Code != f.session(7, 1).Code || due[0].CreatedAt.IsZero() {
 		f.Fatalf("messages %+v", due)
 	}
 	if again := take(); len(again) != 0 {
@@ -359,15 +359,51 @@ func outbox(f *fixture) {
 	if o, err := f.db.OutboxStatus(f.ctx); err != nil || o != (store.Outbox{Lost: 1}) {
 		f.Errorf("outbox %+v, %v", o, err)
 	}
-	f.wantErr("receipt", f.db.MessageReceipt(f.ctx, "mtn", "id-1", "DELIVRD"), nil)
-	f.wantErr("receipt of nothing", f.db.MessageReceipt(f.ctx, "mtn", "id-2", "DELIVRD"), store.ErrNotFound)
+	payer := due[0].Purchase.MSISDN
+	for _, c := range []struct {
+		name string
+		r    store.Receipt
+		want error
+	}{
+		{"of nothing", store.Receipt{SMSC: "mtn", IDs: []string{"id-2"}, MSISDN: payer, State: "UNDELIV"}, store.ErrNotFound},
+		{"without a name", store.Receipt{SMSC: "mtn", MSISDN: payer, State: "UNDELIV"}, store.ErrNotFound},
+		{"of another SMSC", store.Receipt{SMSC: "glo", IDs: []string{"id-1"}, MSISDN: payer, State: "UNDELIV"}, store.ErrNotFound},
+		{"of another subscriber", store.Receipt{SMSC: "mtn", IDs: []string{"id-1"}, MSISDN: "2348090000000", State: "UNDELIV"}, store.ErrNotFound},
+		{"by another name of nobody", store.Receipt{SMSC: "mtn", IDs: []string{"1", "id-1"}, State: "UNDELIV"}, store.ErrNotFound},
+		{"by its name", store.Receipt{SMSC: "mtn", IDs: []string{"id-1"}, State: "ENROUTE"}, nil},
+		{"by another name", store.Receipt{SMSC: "mtn", IDs: []string{"1", "id-1"}, MSISDN: payer, State: "DELIVRD"}, nil},
+		{"by the reference of one that was sent", store.Receipt{SMSC: "mtn", MSISDN: payer, Reference: due[0].Reference(), HasReference: true, State: "UNDELIV"}, store.ErrNotFound},
+	} {
+		f.wantErr("receipt "+c.name, f.db.MessageReceipt(f.ctx, c.r), c.want)
+	}
+	if got, err := f.db.Messages(f.ctx, due[0].Purchase.ID); err != nil || len(got) != 1 || got[0].Receipt != "DELIVRD" || got[0].ReceiptAt.IsZero() ||
+		got[0].SMSC != "mtn" || got[0].MessageID != "id-1" || got[0].Tries != 1 || got[0].SentAt.IsZero() || !got[0].NextAt.IsZero() {
+		f.Errorf("messages %+v, %v", got, err)
+	}
 
 	// A late decision is told too.
 	if _, err := f.db.Resolve(f.ctx, by("ngozi"), day[store.Delivered].Ref, store.Reversed); err != nil {
 		f.Fatal(err)
 	}
-	if late := take(); len(late) != 1 || late[0].Kind != store.Reversed {
-		f.Errorf("late: %+v", late)
+	late := take()
+	if len(late) != 1 || late[0].Kind != store.Reversed {
+		f.Fatalf("late: %+v", late)
+	}
+
+	// Its sender died, and a receipt tells that the SMSC has it.
+	r := store.Receipt{SMSC: "glo", IDs: []string{"id-9"}, MSISDN: payer, Reference: late[0].Reference(), HasReference: true, State: "DELIVRD"}
+	wrong := r
+	wrong.Reference++
+	f.wantErr("receipt of another", f.db.MessageReceipt(f.ctx, wrong), store.ErrNotFound)
+	f.wantErr("receipt of one that was given out", f.db.MessageReceipt(f.ctx, r), nil)
+	f.wantErr("failed after all", f.db.MessageFailed(f.ctx, late[0].ID, "no answer", f.now()), store.ErrNotFound)
+	f.advance(time.Hour)
+	if again := take(); len(again) != 0 {
+		f.Errorf("again: %+v", again)
+	}
+	f.wantErr("sent after its receipt", f.db.MessageSent(f.ctx, late[0].ID, "glo", "id-9"), nil)
+	if got, err := f.db.Messages(f.ctx, late[0].Purchase.ID); err != nil || len(got) != 2 || got[1].Receipt != "DELIVRD" || got[1].MessageID != "id-9" {
+		f.Errorf("messages %+v, %v", got, err)
 	}
 }
 
