@@ -28,6 +28,7 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 		fmt.Fprintf(tw, "smsc %s\t%s as %s, %s, profile %s, %d units of %s a screen\n", s.name, strings.Join(s.Addr, ", then "),
 			strings.Join(s.SystemID, ", "), s.connections(), s.profile.Name, text.Limit(), text.Alphabet)
 	}
+	fmt.Fprintf(tw, "messages\t%s\n", cfg.told())
 	loaded, err := loadData(cfg, nil, nil)
 	var more problems
 	if errors.As(err, &more) {
@@ -69,6 +70,22 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout, "no problems")
 	return exitOK
+}
+
+// told says how subscribers get messages.
+func (c *config) told() string {
+	by := c.texters()
+	switch {
+	case c.SMSVia == "-":
+		return "none are sent"
+	case len(by) == 0:
+		return "none are sent: no SMSC takes short messages"
+	case c.SMSVia != "":
+		return "by " + by[0].name
+	case len(by) < len(c.smscs):
+		return "by the SMSC of the session, or by " + by[0].name + " if that takes none"
+	}
+	return "by the SMSC of the session"
 }
 
 // connections says what is opened to the SMSC.

@@ -32,6 +32,8 @@ type config struct {
 	SMSCs    []string `envconfig:"SMSCS" desc:"names of the SMSCs to bind to, for example mtn,glo; each has its own USSDD_SMSC_<NAME>_* variables"`
 	Database string   `desc:"sqlite:PATH, or mysql:DSN as go-sql-driver takes it, with several hosts of a Galera cluster as tcp(HOST:PORT,HOST:PORT), used in that order; unset: sqlite:ussdd.db in $STATE_DIRECTORY or the working directory"`
 
+	SMSVia string `envconfig:"SMS_VIA" desc:"name of the SMSC that sends every message to a subscriber about a purchase; - for no messages; unset: the SMSC that the purchase came by"`
+
 	Menus      string `desc:"directory of menu YAML; unset: the built-in airtime service on *999#"`
 	Vendors    string `desc:"directory of vendor YAML with its routes.yaml; unset: the built-in vendors, which point at vendorsim"`
 	VendorURLs urls   `envconfig:"VENDOR_URLS" desc:"base URLs that override the vendors' own, for example mtn=https://sandbox.example/v1,glo=…; NAME.token=URL is where a vendor's tokens are asked for, up to the path"`
@@ -152,6 +154,7 @@ func loadConfig() (*config, problems) {
 		}
 	}
 	c.loadSMSCs(&bad)
+	c.checkSMSVia(&bad)
 	unknownVariables(c, &bad)
 	slices.Sort(bad)
 	return c, bad
@@ -263,6 +266,28 @@ func (c *config) loadSMSCs(bad *problems) {
 	}
 	if len(c.smscs) == 0 && !bad.about(prefix+"_SMSCS") {
 		bad.add("USSDD_SMSCS: no SMSC is named, so there is nothing to bind to")
+	}
+}
+
+// texters are the SMSCs that messages to subscribers leave by; none if there are
+// to be no messages, or no SMSC takes short messages.
+func (c *config) texters() []smscConfig {
+	return slices.DeleteFunc(slices.Clone(c.smscs), func(s smscConfig) bool {
+		return c.SMSVia == "-" || s.profile.NoSMS || c.SMSVia != "" && s.name != c.SMSVia
+	})
+}
+
+// checkSMSVia names an SMSC that cannot send the messages.
+func (c *config) checkSMSVia(bad *problems) {
+	if c.SMSVia == "" || c.SMSVia == "-" {
+		return
+	}
+	i := slices.IndexFunc(c.smscs, func(s smscConfig) bool { return s.name == c.SMSVia })
+	switch {
+	case i < 0:
+		bad.add("USSDD_SMS_VIA: %s is not in USSDD_SMSCS", c.SMSVia)
+	case c.smscs[i].profile.NoSMS:
+		bad.add("USSDD_SMS_VIA: by its profile, %s takes no short messages", c.SMSVia)
 	}
 }
 

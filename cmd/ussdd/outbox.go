@@ -5,19 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"ussdd/menus"
+	"ussdd/smpp"
 	"ussdd/store"
 )
 
-// sender sends a text to a subscriber through an SMSC, as a plain short message,
-// and gives the name that the SMSC calls it by. An error may come after it was
-// sent all the same.
-type sender interface {
-	Send(ctx context.Context, smsc, msisdn, text string) (id string, err error)
+// carrier is an SMSC that messages to subscribers leave by.
+type carrier struct {
+	name string
+	from string // the sender; "" = the service code that was dialled
+	link interface {
+		Send(ctx context.Context, m smpp.SMS) (id string, err error)
+	}
 }
 
 // messageStore is the outbox in the store.
@@ -25,99 +29,187 @@ type messageStore interface {
 	DueMessages(ctx context.Context, now, again time.Time, limit int) ([]store.Message, error)
 	MessageSent(ctx context.Context, id int64, smsc, messageID string) error
 	MessageFailed(ctx context.Context, id int64, reason string, next time.Time) error
-	MessageReceipt(ctx context.Context, smsc, messageID, state string) error
+	MessageReceipt(ctx context.Context, r store.Receipt) error
 }
 
 const (
 	outboxPoll    = time.Second
-	outboxBatch   = 50
-	outboxAtOnce  = 8                // messages being sent
-	outboxTimeout = 15 * time.Second // of one
-	outboxClaim   = 2 * time.Minute  // after which another instance sends what we took; more than a batch takes
+	outboxAtOnce  = 64               // messages being sent, and claimed
+	outboxTimeout = 10 * time.Second // of one
+	outboxRecord  = 15 * time.Second // for which the store is asked to record what became of it
+	outboxClaim   = 30 * time.Second // after which a message of which nothing was recorded is sent again: more than the two
 	outboxFirst   = 5 * time.Second  // pause after the first failure; doubles
 	outboxLongest = 10 * time.Minute // up to this
 	outboxFor     = 24 * time.Hour   // then a message is given up
+
+	receiptsWaiting = 1000             // receipts not recorded yet; more are for the SMSC to deliver again
+	receiptFor      = 10 * time.Second // for which the message of a receipt is looked for: its sending may not be recorded yet
+	receiptRetry    = time.Minute      // for which the store is asked to record a receipt
 )
 
-// outbox sends the messages that the store has for subscribers.
+// outbox sends the messages that the store has for subscribers, and records their
+// receipts.
+//
+// Each message is sent at least once, by one of all instances: it is claimed in
+// the store before it is sent, and recorded when the SMSC has answered. A message
+// whose sender died in between, or of which the SMSC did not answer, may have
+// been sent or not. It stays claimed for half a minute; if by then a receipt has
+// named it by its reference, it counts as sent, and else it is sent again, with
+// the same text, transaction id and reference.
 type outbox struct {
-	store messageStore
-	send  sender
-	// via is the SMSC for all messages; "" = that of the session that bought, or
-	// fallback if it is not known.
-	via, fallback string
-	name          func(network string) string // of a network, as subscribers know it
-	now           func() time.Time
-	log           *slog.Logger
+	store    messageStore
+	carriers []carrier                   // at least one; messages of sessions of others leave by the first
+	name     func(network string) string // of a network, as subscribers know it
+	code     func() string               // service code, where a session's is not known
+	now      func() time.Time
+	log      *slog.Logger
+
+	receipts chan *smpp.Receipt
+	drain    chan struct{} // closed by Drain
+	idle     chan struct{} // closed when nothing is sent any more
 }
 
-// Run sends until ctx is done; what is being sent then has its time.
+// newOutbox returns an outbox that does not run yet.
+func newOutbox(o outbox) *outbox {
+	o.receipts = make(chan *smpp.Receipt, receiptsWaiting)
+	o.drain, o.idle = make(chan struct{}), make(chan struct{})
+	return &o
+}
+
+// Run sends, until Drain, and records receipts, until ctx is done; those that it
+// has by then are recorded still.
 func (o *outbox) Run(ctx context.Context) error {
+	var recorder sync.WaitGroup
+	recorder.Go(func() { o.record(ctx) })
+	o.sendAll(ctx)
+	recorder.Wait()
+	return nil
+}
+
+// Drain sends what is due now, and ends the sending; the error is ctx's if that
+// took longer. Receipts are recorded until Run ends. It is called once.
+func (o *outbox) Drain(ctx context.Context) error {
+	close(o.drain)
+	select {
+	case <-o.idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("messages: %w", ctx.Err())
+	}
+}
+
+// sendAll sends until ctx is done, or until all has been sent that was due when
+// Drain was called.
+func (o *outbox) sendAll(ctx context.Context) {
+	defer close(o.idle)
 	tick := time.NewTicker(outboxPoll)
 	defer tick.Stop()
-	failed := false
-	for {
-		err := o.round(ctx)
+	failed, last := false, false
+	for ctx.Err() == nil {
+		n, err := o.round(ctx)
 		if err != nil && !failed && ctx.Err() == nil {
 			o.log.Error("messages wait: the store cannot be read", "err", err)
 		}
 		failed = err != nil
+		switch {
+		case n == outboxAtOnce:
+			continue // there may be more
+		case last:
+			return
+		}
 		select {
 		case <-ctx.Done():
-			return nil
+		case <-o.drain:
+			last = true
 		case <-tick.C:
 		}
 	}
 }
 
-// round sends what is due now.
-func (o *outbox) round(ctx context.Context) error {
+// round sends what is due now, as much as is sent at once, and returns how many
+// messages that were.
+func (o *outbox) round(ctx context.Context) (n int, err error) {
 	now := o.now()
-	due, err := o.store.DueMessages(ctx, now, now.Add(outboxClaim), outboxBatch)
+	due, err := o.store.DueMessages(ctx, now, now.Add(outboxClaim), outboxAtOnce)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var sending sync.WaitGroup
-	slots := make(chan struct{}, outboxAtOnce)
 	for _, m := range due {
-		slots <- struct{}{}
-		sending.Go(func() {
-			defer func() { <-slots }()
-			o.one(context.WithoutCancel(ctx), m)
-		})
+		sending.Go(func() { o.one(ctx, m) })
 	}
 	sending.Wait()
-	return nil
+	return len(due), nil
 }
 
 // one sends a message and records what became of it.
 func (o *outbox) one(ctx context.Context, m store.Message) {
-	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
-	defer cancel()
-	log := o.log.With("purchase", m.Purchase.Ref, "kind", m.Kind)
-	smsc := o.via
-	if smsc == "" {
-		smsc = m.SMSC
-	}
-	if smsc == "" {
-		smsc = o.fallback
-	}
-	id, err := o.send.Send(ctx, smsc, m.Purchase.MSISDN, o.text(m))
+	by := o.carrier(m.SMSC)
+	log := o.log.With("purchase", m.Purchase.Ref, "kind", m.Kind, "smsc", by.name)
+	id, err := o.send(ctx, by, m)
 	if err == nil {
-		if err := o.store.MessageSent(ctx, m.ID, smsc, id); err != nil {
+		if err := o.keep(ctx, func(ctx context.Context) error { return o.store.MessageSent(ctx, m.ID, by.name, id) }); err != nil {
 			log.Error("message sent and not recorded: it may be sent again", "err", err)
 		}
 		return
 	}
-	next := o.now().Add(backoff(m.Tries))
-	if next.Sub(m.Purchase.UpdatedAt) > outboxFor {
-		next = time.Time{}
-		log.Error("message given up", "smsc", smsc, "tries", m.Tries+1, "err", err)
-	} else if m.Tries == 0 {
-		log.Warn("message not sent, to be tried again", "smsc", smsc, "err", err)
+	pause := backoff(m.Tries)
+	if errors.Is(err, smpp.ErrTimeout) || errors.Is(err, smpp.ErrCutOff) {
+		pause = max(pause, outboxClaim) // a receipt may tell
 	}
-	if err := o.store.MessageFailed(ctx, m.ID, err.Error(), next); err != nil {
+	next := o.now().Add(pause)
+	switch {
+	case next.Sub(m.CreatedAt) > outboxFor:
+		next = time.Time{}
+		log.Error("message given up", "tries", m.Tries+1, "err", err)
+	case m.Tries == 0:
+		log.Warn("message not sent, to be tried again", "err", err)
+	}
+	reason := err.Error()
+	err = o.keep(ctx, func(ctx context.Context) error { return o.store.MessageFailed(ctx, m.ID, reason, next) })
+	if err != nil && !errors.Is(err, store.ErrNotFound) { // not found: its receipt came before
 		log.Error("failure of a message not recorded", "err", err)
+	}
+}
+
+// send sends a message.
+func (o *outbox) send(ctx context.Context, by carrier, m store.Message) (id string, err error) {
+	from := by.from
+	if from == "" {
+		code := m.Code
+		if code == "" {
+			code = o.code()
+		}
+		from, _, _ = strings.Cut(strings.Trim(code, "*#"), "*")
+	}
+	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
+	defer cancel()
+	return by.link.Send(ctx, smpp.SMS{From: from, To: m.Purchase.MSISDN, Text: o.text(m), Reference: m.Reference()})
+}
+
+// carrier returns what a message of a session with the named SMSC leaves by.
+func (o *outbox) carrier(smsc string) carrier {
+	i := slices.IndexFunc(o.carriers, func(c carrier) bool { return c.name == smsc })
+	return o.carriers[max(0, i)]
+}
+
+// keep records something about a message, and tries again while the store does
+// not take it and the message is claimed, also when ctx is done.
+func (o *outbox) keep(ctx context.Context, record func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outboxRecord)
+	defer cancel()
+	tick := time.NewTicker(outboxPoll)
+	defer tick.Stop()
+	for {
+		err := record(ctx)
+		if err == nil || errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
 	}
 }
 
@@ -126,14 +218,68 @@ func backoff(before int) time.Duration {
 	return min(outboxFirst<<min(before, 10), outboxLongest)
 }
 
-// Receipt records a delivery receipt. One for a message that is not ours is
-// ignored.
-func (o *outbox) Receipt(ctx context.Context, smsc, id, state string) error {
-	err := o.store.MessageReceipt(ctx, smsc, id, state)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
+// TakeReceipt takes a receipt to be recorded; false if too many wait.
+func (o *outbox) TakeReceipt(r *smpp.Receipt) bool {
+	select {
+	case o.receipts <- r:
+		return true
+	default:
+		return false
 	}
-	return err
+}
+
+// unrecorded is a receipt that the store has not taken.
+type unrecorded struct {
+	receipt *smpp.Receipt
+	since   time.Time
+}
+
+// record records receipts until ctx is done. One that comes before its message is
+// known to be sent is tried again, and so is one that the store has no time for.
+func (o *outbox) record(ctx context.Context) {
+	tick := time.NewTicker(outboxPoll)
+	defer tick.Stop()
+	var later []unrecorded
+	for {
+		select {
+		case r := <-o.receipts:
+			if u := (unrecorded{r, o.now()}); !o.recorded(ctx, u) && len(later) < receiptsWaiting {
+				later = append(later, u)
+			}
+			continue
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		over := ctx.Err() != nil
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), outboxTimeout)
+		for over && len(o.receipts) > 0 {
+			later = append(later, unrecorded{<-o.receipts, o.now()})
+		}
+		later = slices.DeleteFunc(later, func(u unrecorded) bool { return o.recorded(end, u) })
+		cancel()
+		if over {
+			return
+		}
+	}
+}
+
+// recorded records a receipt, and reports whether nothing is left to be done
+// about it. One of a message that is not ours is ignored.
+func (o *outbox) recorded(ctx context.Context, u unrecorded) bool {
+	r := u.receipt
+	err := o.store.MessageReceipt(ctx, store.Receipt{SMSC: r.SMSC, IDs: r.IDs(), MSISDN: r.MSISDN, Reference: r.Reference,
+		HasReference: r.HasReference, State: r.State})
+	age := o.now().Sub(u.since)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, store.ErrNotFound):
+		return age >= receiptFor
+	case age >= receiptRetry:
+		o.log.Error("receipt not recorded", "smsc", r.SMSC, "state", r.State, "err", err)
+		return true
+	}
+	return false
 }
 
 // text is what the subscriber is told. It fits one short message, unless a token of

@@ -4,31 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"ussdd/smpp"
 	"ussdd/store"
 )
 
 // phones takes messages, or refuses them.
 type phones struct {
-	mu   sync.Mutex
-	down bool
-	got  []string // "smsc msisdn text"
+	mu  sync.Mutex
+	err error
+	got []string // "smsc from msisdn text"
+	ref []uint16 // of all that were tried
 }
 
-func (p *phones) Send(_ context.Context, smsc, msisdn, text string) (string, error) {
+// by is one of several ways to the phones.
+type by struct {
+	*phones
+	smsc string
+}
+
+func (b by) Send(_ context.Context, m smpp.SMS) (string, error) {
+	p := b.phones
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.down {
-		return "", errors.New("link is down")
+	p.ref = append(p.ref, m.Reference)
+	if p.err != nil {
+		return "", p.err
 	}
-	p.got = append(p.got, smsc+" "+msisdn+" "+text)
+	p.got = append(p.got, b.smsc+" "+m.From+" "+m.To+" "+m.Text)
 	return fmt.Sprint("id-", len(p.got)), nil
+}
+
+// carriers are ways by these SMSCs.
+func (p *phones) carriers(names ...string) (list []carrier) {
+	for _, name := range names {
+		list = append(list, carrier{name: name, link: by{p, name}})
+	}
+	return list
 }
 
 func TestOutbox(t *testing.T) {
@@ -46,7 +67,7 @@ func TestOutbox(t *testing.T) {
 	if _, _, err := db.Credit(t.Context(), amina, 1000_00, "test", "1", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.SaveSessions(t.Context(), []store.Session{{ID: 7, SMSC: "glo", MSISDN: amina, StartedAt: clock}}, nil); err != nil {
+	if err := db.SaveSessions(t.Context(), []store.Session{{ID: 7, SMSC: "glo", MSISDN: amina, Code: "*777*1#", StartedAt: clock}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	fail := func(session int64) store.Purchase {
@@ -63,12 +84,14 @@ func TestOutbox(t *testing.T) {
 		return p
 	}
 	var log strings.Builder
-	to := &phones{down: true}
-	o := &outbox{store: db, send: to, fallback: "mtn", name: strings.ToUpper, now: now, log: slog.New(slog.NewTextHandler(&log, nil))}
+	down := errors.New("link is down")
+	to := &phones{err: down}
+	o := newOutbox(outbox{store: db, carriers: to.carriers("mtn", "glo"), name: strings.ToUpper, code: func() string { return "*999#" },
+		now: now, log: slog.New(slog.NewTextHandler(&log, nil))})
 	round := func(want ...string) {
 		t.Helper()
 		to.got = nil
-		if err := o.round(t.Context()); err != nil {
+		if _, err := o.round(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Join(to.got, "\n") != strings.Join(want, "\n") {
@@ -76,32 +99,63 @@ func TestOutbox(t *testing.T) {
 		}
 	}
 	first := fail(7)
-	told := func(smsc string, p store.Purchase) string {
-		return smsc + " " + amina + " N100 MTN airtime for 08051234567 failed. N100 is back in your wallet. Ref " + p.Ref + "."
+	told := func(by string, p store.Purchase) string {
+		return by + " " + amina + " N100 MTN airtime for 08051234567 failed. N100 is back in your wallet. Ref " + p.Ref + "."
 	}
 	round()
-	to.down = false
+	to.err = nil
 	clock = clock.Add(outboxFirst - time.Millisecond)
 	round()
 	clock = clock.Add(time.Millisecond)
-	round(told("glo", first))
+	round(told("glo 777", first))
 	clock = clock.Add(time.Hour)
 	round()
-	if err := errors.Join(o.Receipt(t.Context(), "glo", "id-1", "DELIVRD"), o.Receipt(t.Context(), "glo", "another's", "DELIVRD")); err != nil {
-		t.Error(err)
+	second := fail(8) // its session was never written
+	round(told("mtn 999", second))
+	o.carriers = to.carriers("etisalat")
+	o.carriers[0].from = "AIRTIME"
+	third := fail(7)
+	round(told("etisalat AIRTIME", third))
+
+	// No answer: the message stays claimed, and is sent again if no receipt tells
+	// of it.
+	to.err = smpp.ErrCutOff
+	fourth, fifth := fail(7), fail(7)
+	to.ref = nil
+	round()
+	unknown := slices.Sorted(slices.Values(to.ref))
+	to.err = nil
+	clock = clock.Add(outboxClaim - time.Millisecond)
+	round()
+	receipt := &smpp.Receipt{SMSC: "etisalat", ID: "9", MSISDN: amina, State: "DELIVRD", HasReference: true}
+	for _, m := range to.ref {
+		receipt.Reference = m
+	}
+	if !o.recorded(t.Context(), unrecorded{receipt, clock}) {
+		t.Error("a receipt by its reference is not recorded")
+	}
+	clock = clock.Add(time.Millisecond)
+	to.ref = nil
+	if _, err := o.round(t.Context()); err != nil || len(to.got) != 1 || len(to.ref) != 1 || to.ref[0] == receipt.Reference || !slices.Contains(unknown, to.ref[0]) {
+		t.Errorf("sent %q with %v, of %v, %v", to.got, to.ref, unknown, err)
+	}
+	var sent []string
+	for _, p := range []store.Purchase{fourth, fifth} {
+		messages, err := db.Messages(t.Context(), p.ID)
+		if err != nil || len(messages) != 1 {
+			t.Fatalf("messages %+v, %v", messages, err)
+		}
+		sent = append(sent, fmt.Sprint(messages[0].Tries, messages[0].MessageID, messages[0].Receipt))
+	}
+	if slices.Sort(sent); !slices.Equal(sent, []string{"19DELIVRD", "2id-1"}) {
+		t.Errorf("stored %q", sent)
 	}
 
-	second := fail(8) // its session was never written
-	round(told("mtn", second))
-	o.via = "etisalat"
-	third := fail(7)
-	round(told("etisalat", third))
-
-	to.down = true
+	to.err = down
 	fail(7)
-	for range 25 * 60 { // a day and an hour
+	for range 25 * 6 { // a day and an hour
 		round()
-		clock = clock.Add(time.Minute)
+		clock = clock.Add(10 * time.Minute)
 	}
 	if n := strings.Count(log.String(), "message given up"); n != 1 {
 		t.Errorf("given up %d times:\n%s", n, log.String())
@@ -124,4 +178,138 @@ func TestOutbox(t *testing.T) {
 			t.Errorf("%s: %s", kind, text)
 		}
 	}
+}
+
+// awayStore has one message, and is away at first when something is recorded.
+type awayStore struct {
+	messageStore
+	mu       sync.Mutex
+	due      []store.Message
+	away     int // calls that fail still
+	early    int // receipts that come before their message
+	sent     []string
+	receipts []store.Receipt
+}
+
+func (s *awayStore) DueMessages(context.Context, time.Time, time.Time, int) ([]store.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := s.due
+	s.due = nil
+	return due, nil
+}
+
+func (s *awayStore) gone() error {
+	if s.away--; s.away >= 0 {
+		return errors.New("connection refused")
+	}
+	return nil
+}
+
+func (s *awayStore) MessageSent(_ context.Context, id int64, smsc, messageID string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.gone()
+	if err == nil {
+		s.sent = append(s.sent, fmt.Sprint(id, " ", smsc, " ", messageID))
+	}
+	return err
+}
+
+func (s *awayStore) MessageReceipt(_ context.Context, r store.Receipt) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.gone(); err != nil {
+		return err
+	}
+	if s.early--; s.early >= 0 {
+		return store.ErrNotFound
+	}
+	s.receipts = append(s.receipts, r)
+	return nil
+}
+
+func awayOutbox(s *awayStore, log io.Writer) *outbox {
+	return newOutbox(outbox{store: s, carriers: new(phones).carriers("mtn"), name: strings.ToUpper, code: func() string { return "*999#" },
+		now: time.Now, log: slog.New(slog.NewTextHandler(log, nil))})
+}
+
+// What was sent is recorded although the store is away for a while, and Drain
+// waits for that.
+func TestOutboxRecordsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := &awayStore{due: []store.Message{{ID: 5, Kind: store.Delivered}}, away: 10}
+		o := awayOutbox(s, &log)
+		go func() { _ = o.Run(t.Context()) }()
+		synctest.Wait()
+		begun := time.Now()
+		if err := o.Drain(t.Context()); err != nil || time.Since(begun) != 10*outboxPoll || !slices.Equal(s.sent, []string{"5 mtn id-1"}) {
+			t.Errorf("drained after %s, %v; sent %q", time.Since(begun), err, s.sent)
+		}
+		if log.Len() > 0 {
+			t.Error(log.String())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		o := awayOutbox(&awayStore{due: []store.Message{{ID: 5}}, away: 1000}, &log)
+		go func() { _ = o.Run(t.Context()) }()
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := o.Drain(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("drained: %v", err)
+		}
+		if <-o.idle; !strings.Contains(log.String(), "message sent and not recorded") {
+			t.Errorf("log %q", log.String())
+		}
+	})
+	if outboxTimeout+outboxRecord >= outboxClaim {
+		t.Error("a claim ends before the message is recorded")
+	}
+}
+
+// Receipts may come before their message is known to be sent, and while the store
+// is away; those of others are forgotten.
+func TestOutboxReceipts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &awayStore{away: 2, early: 3}
+		o := awayOutbox(s, io.Discard)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- o.Run(ctx) }()
+		if !o.TakeReceipt(&smpp.Receipt{SMSC: "mtn", ID: "10", MSISDN: "2348031234567", State: "DELIVRD", Reference: 7, HasReference: true}) {
+			t.Fatal("not taken")
+		}
+		<-time.After(5 * outboxPoll)
+		synctest.Wait()
+		if len(s.receipts) != 1 || s.receipts[0].State != "DELIVRD" || s.receipts[0].IDs[0] != "10" || s.receipts[0].Reference != 7 || !s.receipts[0].HasReference {
+			t.Errorf("recorded %+v", s.receipts)
+		}
+		s.early = 1000
+		o.TakeReceipt(&smpp.Receipt{ID: "another's"})
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if tried := 1000 - s.early; tried < 10 || tried > 12 {
+			t.Errorf("tried %d times", tried)
+		}
+		stop()
+		synctest.Wait()
+		<-ended
+
+		// The last ones are recorded at the end, and there is a bound.
+		s.early = 0
+		o = awayOutbox(s, io.Discard)
+		for range receiptsWaiting {
+			o.TakeReceipt(&smpp.Receipt{ID: "1"})
+		}
+		if o.TakeReceipt(&smpp.Receipt{ID: "1"}) {
+			t.Error("one too many was taken")
+		}
+		s.receipts = nil
+		if err := o.Run(ctx); err != nil || len(s.receipts) != receiptsWaiting {
+			t.Errorf("recorded %d, %v", len(s.receipts), err)
+		}
+	})
 }

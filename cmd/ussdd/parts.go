@@ -359,18 +359,25 @@ func (c counter) Check(ctx context.Context, msisdn, ref string) (session.Receipt
 // receipt is what the subscriber can be told of a purchase.
 func receipt(p purchase.Purchase, set *vendors.Set) session.Receipt {
 	r := session.Receipt{Ref: p.Ref, Outcome: "pending", Reason: purchase.Cause(p), At: p.CreatedAt, Recipient: p.Recipient,
-		Network: p.Network, Name: p.Network, Amount: p.Amount}
+		Network: p.Network, Amount: p.Amount}
 	switch p.State {
 	case purchase.Delivered, purchase.DeliveredLate:
 		r.Outcome = "delivered"
 	case purchase.Failed, purchase.Reversed:
 		r.Outcome = purchase.Outcome(p).String()
 	}
-	networks := set.Networks()
-	if i := slices.IndexFunc(networks, func(n vendors.Network) bool { return n.ID == p.Network }); i >= 0 {
-		r.Name = networks[i].Name
-	}
+	r.Name = networkName(set, p.Network)
 	return r
+}
+
+// networkName is a network as subscribers know it, or its id if it is not sold any
+// more.
+func networkName(set *vendors.Set, id string) string {
+	networks := set.Networks()
+	if i := slices.IndexFunc(networks, func(n vendors.Network) bool { return n.ID == id }); i >= 0 {
+		return networks[i].Name
+	}
+	return id
 }
 
 // ledger keeps the purchase desk's records in the store. The two packages'

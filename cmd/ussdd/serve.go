@@ -37,6 +37,7 @@ type daemon struct {
 	desk     *purchase.Desk
 	books    *bookkeeper
 	links    []*smpp.Link
+	outbox   *outbox         // nil: subscribers get no messages
 	control  *control.Server // nil: none
 	webhooks *webhooks       // nil: none
 	metrics  *metrics
@@ -107,6 +108,9 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	if d.webhooks != nil {
 		launch(&parts, webhooksCtx, "webhooks", d.webhooks.Run)
 	}
+	if d.outbox != nil {
+		launch(&parts, partsCtx, "messages", d.outbox.Run)
+	}
 	for _, l := range d.links {
 		launch(&links, linksCtx, "link "+l.Status().Name, l.Run)
 	}
@@ -124,8 +128,8 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	}
 
 	// The order of stopping: no new sessions and purchases; what is in flight
-	// comes to a safe state; the binds are given up; what is left is written.
-	// A quarter of the time is for the last two.
+	// comes to a safe state; subscribers are told of that; the binds are given up;
+	// what is left is written. A quarter of the time is for the last two.
 	log.Info("ussdd drains", "live_sessions", d.engine.Stats().Live)
 	d.draining.Store(true)
 	stopFloats()
@@ -140,6 +144,11 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	inFlight.Go(func() error { return d.desk.Drain(drain) })
 	if e := inFlight.Wait(); e != nil {
 		log.Warn("not everything in flight ended; the store has it, and the next start goes on", "err", e)
+	}
+	if d.outbox != nil {
+		if e := d.outbox.Drain(drain); e != nil {
+			log.Warn("not every message was sent; the store has them, and the next start goes on", "err", e)
+		}
 	}
 	stopLinks()
 	links.Wait()
@@ -165,7 +174,7 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 // openStore opens the database and sees to its schema: SQLite is migrated, a
 // database of several users is only checked.
 func openStore(ctx context.Context, cfg *config, log *slog.Logger) (*store.DB, error) {
-	db, err := store.Open(ctx, cfg.Database, store.Options{Log: log, Limits: cfg.limits()})
+	db, err := store.Open(ctx, cfg.Database, store.Options{Log: log, Limits: cfg.limits(), Messages: len(cfg.texters()) > 0})
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
@@ -201,10 +210,27 @@ func (d *daemon) wire() error {
 		return bad
 	}
 	d.links = links
+	d.wireOutbox()
 	d.books = &bookkeeper{books: d.db, desk: d.desk, log: d.log}
 	d.metrics.collect(d)
 	d.metrics.registry.MustRegister(d.books)
 	return nil
+}
+
+// wireOutbox makes the outbox, if messages are sent.
+func (d *daemon) wireOutbox() {
+	var carriers []carrier
+	for _, s := range d.cfg.texters() {
+		i := slices.IndexFunc(d.cfg.smscs, func(c smscConfig) bool { return c.name == s.name })
+		carriers = append(carriers, carrier{name: s.name, from: s.SMSFrom, link: d.links[i]})
+	}
+	if len(carriers) == 0 {
+		return
+	}
+	d.outbox = newOutbox(outbox{store: d.db, carriers: carriers, now: time.Now, log: d.log,
+		name: func(network string) string { return networkName(d.data.Load().vendors, network) },
+		code: func() string { return d.data.Load().menus.Services()[0].Codes()[0] },
+	})
 }
 
 func ownerName(start int64) string {
@@ -226,7 +252,10 @@ type handler struct {
 	medium menus.Medium
 }
 
-var _ smpp.Admitter = handler{}
+var (
+	_ smpp.Admitter     = handler{}
+	_ smpp.ReceiptTaker = handler{}
+)
 
 func (d *daemon) handler(s smscConfig) smpp.Handler { return handler{d, s.text()} }
 
@@ -238,6 +267,12 @@ func (h handler) AdmitUSSD(ev *smpp.Event) bool { return h.d.engine.Admit(key(ev
 
 // LivesUSSD says whether a begin can only be one that came before.
 func (h handler) LivesUSSD(ev *smpp.Event) bool { return h.d.engine.Lives(key(ev.Dialogue)) }
+
+// TakeReceipt takes the receipt of a short message. Where none are sent, it is of
+// nobody.
+func (h handler) TakeReceipt(r *smpp.Receipt) bool {
+	return h.d.outbox == nil || h.d.outbox.TakeReceipt(r)
+}
 
 // event is what happened, as the session engine has it.
 func (h handler) event(ev *smpp.Event) session.Event {

@@ -43,6 +43,8 @@ type smscConfig struct {
 	ProfileSet string `envconfig:"PROFILE_SET" desc:"single settings of the profile to change, as knob=value;knob=value; ussdd check lists them all"`
 	MaxText    int    `envconfig:"MAX_TEXT" default:"0" desc:"units in one screen: septets of GSM, octets of Latin-1 and ASCII, UTF-16 units of UCS-2; 0: the profile's"`
 
+	SMSFrom string `envconfig:"SMS_FROM" desc:"sender of short messages: a name of at most 11 letters, digits and spaces, or a short code or number; unset: the service code that was dialled, without its signs, such as 999"`
+
 	Window int     `default:"0" desc:"submit_sm of one bind that may wait for their response at once, at most 1048576; 0: 256, or 65536 if by the profile the SMSC responds only after the subscriber answered"`
 	Queue  int     `default:"32768" desc:"replies of one bind that may wait for the window, the rate, a retry or a new connection, at most 1048576; further ones are refused"`
 	Rate   float64 `default:"0" desc:"submit_sm per second of one bind; 0: no limit"`
@@ -119,6 +121,9 @@ func (s *smscConfig) check(p string, bad *problems) {
 	}
 	if s.MaxText < 0 || s.MaxText > maxShortMessage {
 		bad.add("%s_MAX_TEXT: %d is outside 0 to %d", p, s.MaxText, maxShortMessage)
+	}
+	if s.SMSFrom != "" {
+		bad.addErr(p+"_SMS_FROM", smpp.CheckSender(s.SMSFrom))
 	}
 	if !(s.Rate >= 0 && s.Rate <= math.MaxFloat64) { // NaN is neither
 		bad.add("%s_RATE: %v is no rate", p, s.Rate)
