@@ -170,6 +170,21 @@ type purchaseRow struct {
 	Decided    *time.Time   `json:"decided_at,omitempty"`
 	Next       *time.Time   `json:"next_query_at,omitempty"`
 	Tries      []attemptRow `json:"tries,omitempty"`
+	Messages   []messageRow `json:"messages,omitempty"`
+}
+
+// messageRow is what the subscriber is told of a purchase.
+type messageRow struct {
+	Kind      string     `json:"kind"`
+	Created   time.Time  `json:"created_at"`
+	Sent      *time.Time `json:"sent_at,omitempty"`
+	SMSC      string     `json:"smsc,omitempty"`
+	MessageID string     `json:"message_id,omitempty"`
+	Receipt   string     `json:"receipt,omitempty"`
+	Received  *time.Time `json:"receipt_at,omitempty"`
+	Tries     int        `json:"tries"`
+	Next      *time.Time `json:"next_at,omitempty"`
+	Error     string     `json:"error,omitempty"`
 }
 
 type attemptRow struct {
@@ -246,10 +261,18 @@ func purchaseShow(c *call) error {
 	if err != nil {
 		return err
 	}
+	messages, err := c.db.Messages(c.ctx, p.ID)
+	if err != nil {
+		return err
+	}
 	row, shown := purchaseOf(p), hidden
 	if c.full {
 		shown = func(token string) string { return token }
 		row.Token = p.Token
+	}
+	for _, m := range messages {
+		row.Messages = append(row.Messages, messageRow{m.Kind, m.CreatedAt, present(m.SentAt), m.SMSC, m.MessageID, m.Receipt, present(m.ReceiptAt),
+			m.Tries, present(m.NextAt), m.Error})
 	}
 	var told int64
 	for _, a := range attempts {
@@ -275,7 +298,22 @@ func purchaseShow(c *call) error {
 			blank(a.Queries), a.Detail}
 	}
 	fmt.Fprintln(c.out)
-	return table(c.out, []string{"TRY", "STARTED", "VENDOR", "REFERENCE", "STATE", "REASON", "HTTP", "VENDOR REF", "QUERIES", "DETAIL"}, rows)
+	if err := table(c.out, []string{"TRY", "STARTED", "VENDOR", "REFERENCE", "STATE", "REASON", "HTTP", "VENDOR REF", "QUERIES", "DETAIL"}, rows); err != nil || len(messages) == 0 {
+		return err
+	}
+	rows = make([][]string, len(messages))
+	for i, m := range messages {
+		sent := when(m.SentAt)
+		switch {
+		case sent == "" && m.NextAt.IsZero():
+			sent = "given up"
+		case sent == "":
+			sent = "not yet"
+		}
+		rows[i] = []string{m.Kind, sent, m.SMSC, m.MessageID, m.Receipt, blank(m.Tries), when(m.NextAt), m.Error}
+	}
+	fmt.Fprintln(c.out)
+	return table(c.out, []string{"MESSAGE", "SENT", "VIA", "ID", "RECEIPT", "TRIES", "NEXT", "ERROR"}, rows)
 }
 
 // cost is what the vendor took, by the commission and by its own word.

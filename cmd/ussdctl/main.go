@@ -70,7 +70,7 @@ var commands = slices.Concat([]command{
 		f.BoolVar(&c.variance, "variance", false, "only those whose vendor took another cost than computed")
 		f.DurationVar(&c.since, "since", 0, "only those of the last `DURATION`, such as 24h")
 	}},
-	{name: "purchase show", args: "TXN", n: 1, does: "one purchase with its attempts", run: purchaseShow, flags: func(c *call, f *flag.FlagSet) {
+	{name: "purchase show", args: "TXN", n: 1, does: "one purchase with its attempts, and what the subscriber was told", run: purchaseShow, flags: func(c *call, f *flag.FlagSet) {
 		f.BoolVar(&c.full, "full", false, "also the token that the vendor gave for the subscriber, which is like cash")
 	}},
 	{name: "ledger check", does: "prove the books; exit code 1 if anything is off", run: ledgerCheck},
@@ -241,7 +241,7 @@ var errViolations = errors.New("the ledger is broken")
 // open opens the database for the command.
 func (c *call) open(name string, bare bool) error {
 	var err error
-	if c.db, err = store.Open(c.ctx, name, store.Options{}); err != nil {
+	if c.db, err = store.Open(c.ctx, name, store.Options{Messages: os.Getenv("USSDD_SMS_VIA") != "-"}); err != nil {
 		return databaseError{err}
 	}
 	if bare {
@@ -293,6 +293,7 @@ For links, pushes, breakers and routes it asks the running ussdd, through its so
 	fmt.Fprint(w, `
 -json prints JSON: amounts are kobo, times RFC 3339. `+"`ussdctl COMMAND -help`"+` lists a command's other flags.
 Lists mask the numbers of subscribers unless -full is given.
+Subscribers are told of what is decided here, unless USSDD_SMS_VIA is -, as it then is for ussdd.
 Numbers of subscribers can be typed in any spelling, amounts in naira: 500, N1,500.50.
 Exit codes: 0 done, 1 not found, refused or violations found, 2 usage, 3 the database or its schema.
 `)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"ussdd/store"
 )
@@ -44,6 +45,22 @@ func TestLists(t *testing.T) {
 		wants("audit", ctl("audit", "list", "-json", "-subject", "paystack:r-1"), `"operator": "ngozi"`)
 		wants("entries", ctl("ledger", "list", "-msisdn", bola), "assign  paystack:r-1  suspense:deposits     -N50", "wallet:234805***4567  N50")
 		wants("entries", ctl("ledger", "list", "-json", "-full", "-reference", "manual:slip-1"), `"wallet:`+amina+`": 100050`)
+		ref := store.Ref(second)
+		ctl("purchase", "resolve", "-operator", "ngozi", "-reason", "statement", "-to", "failed", ref)
+		wants("messages", ctl("purchase", "show", ref), "MESSAGE  SENT", "failed   not yet")
+		due, err := db.DueMessages(t.Context(), time.Now(), time.Now(), 10)
+		if err != nil || len(due) != 1 {
+			t.Fatalf("messages %+v, %v", due, err)
+		}
+		if err := db.MessageSent(t.Context(), due[0].ID, "glo", "7F3A"); err != nil {
+			t.Fatal(err)
+		}
+		wants("messages", ctl("purchase", "show", "-json", ref), `"kind": "failed"`, `"smsc": "glo"`, `"message_id": "7F3A"`, `"tries": 1`)
+		t.Setenv("USSDD_SMS_VIA", "-")
+		ctl("purchase", "resolve", "-operator", "ngozi", "-reason", "undone", "-to", "reversed", store.Ref(first))
+		if got := ctl("purchase", "show", store.Ref(first)); strings.Contains(got, "MESSAGE") {
+			t.Errorf("told although there are no messages:\n%s", got)
+		}
 		if got := ctl("audit", "list", "-subject", "nothing"); strings.Count(got, "\n") != 1 {
 			t.Errorf("audit of nothing:\n%s", got)
 		}
