@@ -41,7 +41,7 @@ func TestCheckSays(t *testing.T) {
 		"USSDD_SMSC_MTN_ADDR": "10.0.0.1:2775,10.0.0.2:2775", "USSDD_SMSC_MTN_SYSTEM_ID": "vas1,vas2", "USSDD_SMSC_MTN_PASSWORD": "hunter2",
 		"USSDD_SMSC_MTN_BINDS": "2", "USSDD_SMSC_MTN_TLS": "true", "USSDD_SMSC_MTN_TLS_CA": dir + "/ca.pem", "USSDD_SMSC_MTN_MAX_TEXT": "158",
 		"USSDD_SMSC_GLO_ADDR": "10.0.0.3:2775", "USSDD_SMSC_GLO_SYSTEM_ID": "vas", "USSDD_SMSC_GLO_MODE": "tx+rx",
-		"USSDD_SMSC_GLO_PROFILE_SET": "service_type=VAS"})
+		"USSDD_SMSC_GLO_PROFILE_SET": "service_type=VAS", "USSDD_SMS_VIA": "glo", "USSDD_SMSC_GLO_SMS_FROM": "AIRTIME"})
 	var stdout, stderr bytes.Buffer
 	if code := run([]string{"check"}, &stdout, &stderr); code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)
@@ -49,6 +49,7 @@ func TestCheckSays(t *testing.T) {
 	for _, want := range []string{
 		"10.0.0.1:2775, then 10.0.0.2:2775 as vas1, vas2, 4 transceivers over TLS, profile standard, 158 units of gsm a screen\n",
 		"10.0.0.3:2775 as vas, 1 pair of transmitter and receiver, profile standard, 160 units of gsm a screen\n",
+		"by glo\n",
 		"smsc mtn: " + dir + "/ca.pem expires in 10 days",
 		"\nsmsc mtn: profile standard, 0 changes from the preset\n", "\nsmsc glo: profile standard, 1 change from the preset\n",
 	} {
@@ -61,6 +62,27 @@ func TestCheckSays(t *testing.T) {
 	}
 	if strings.Contains(stdout.String(), "hunter2") {
 		t.Error("a password is printed")
+	}
+}
+
+// Who sends the messages to subscribers.
+func TestToldBy(t *testing.T) {
+	for _, c := range []struct{ via, mtn, want string }{
+		{"", "", "by the SMSC of the session"},
+		{"", "sms=no", "by the SMSC of the session, or by glo if that takes none"},
+		{"mtn", "", "by mtn"},
+		{"-", "", "none are sent"},
+	} {
+		set(t, map[string]string{"USSDD_SMSCS": "mtn,glo", "USSDD_SMSC_MTN_ADDR": "10.0.0.1:2775", "USSDD_SMSC_MTN_SYSTEM_ID": "vas", "USSDD_SMSC_MTN_PROFILE_SET": c.mtn,
+			"USSDD_SMSC_GLO_ADDR": "10.0.0.3:2775", "USSDD_SMSC_GLO_SYSTEM_ID": "vas", "USSDD_SMS_VIA": c.via})
+		cfg, bad := loadConfig()
+		if cfg.told() != c.want || len(bad) > 0 {
+			t.Errorf("via %q: %s, %v", c.via, cfg.told(), bad)
+		}
+	}
+	set(t, oneSMSC(map[string]string{"USSDD_SMSC_MTN_PROFILE_SET": "sms=no"}))
+	if cfg, _ := loadConfig(); len(cfg.texters()) != 0 || cfg.told() != "none are sent: no SMSC takes short messages" {
+		t.Errorf("with USSD only: %s", cfg.told())
 	}
 }
 

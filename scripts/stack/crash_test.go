@@ -145,6 +145,7 @@ func (c crash) run(t *testing.T, r *rig) {
 	if len(rows) > 1 || !slices.Contains(c.want, state) {
 		t.Errorf("purchases %+v, want one of %q\n%s", rows, c.want, last.Log())
 	}
+	r.told(rows)
 	if err := last.Stop(); err != nil {
 		t.Errorf("stop: %v\n%s", err, last.Log())
 	}

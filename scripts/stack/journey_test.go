@@ -52,9 +52,11 @@ func TestPurchaseOnBothEngines(t *testing.T) {
 			t.Error("the dialogue is still open")
 		}
 		r.walk(h, [][2]string{{"*999#", "2. Check Balance"}, {"2", "N1,900"}}...)
-		if rows := r.balanced(); len(rows) != 1 || rows[0].State != "delivered" {
-			t.Errorf("purchases %+v", rows)
+		rows := r.balanced()
+		if len(rows) != 1 || rows[0].State != "delivered" {
+			t.Fatalf("purchases %+v", rows)
 		}
+		r.texted(rows[0].Ref, "N100 MTN airtime for 08061230001 was delivered. Ref "+rows[0].Ref+".")
 		_, metrics := r.get("http://" + p.Admin + "/metrics")
 		for _, want := range []string{`ussdd_purchases_total{state="delivered"} 1`, `ussdd_sessions_begun_total 2`, `ussdd_link_bound{smsc="sim"} 1`,
 			`ussdd_breaker_state{`, `ussdd_step_seconds_count`} {
@@ -69,6 +71,32 @@ func TestPurchaseOnBothEngines(t *testing.T) {
 			t.Errorf("a number or a secret is in the log:\n%s", p.Log())
 		}
 	})
+}
+
+// texted waits until a message and its receipt are in the books, and checks that
+// it was sent once.
+func (r *rig) texted(ref, text string) {
+	r.t.Helper()
+	var shown struct {
+		Messages []struct {
+			Kind, SMSC, Receipt string
+			ID                  string `json:"message_id"`
+		}
+	}
+	r.until(func() bool {
+		if err := r.CtlJSON(r.ctx, &shown, "purchase", "show", "-json", ref); err != nil {
+			r.t.Fatal(err)
+		}
+		sent := r.sim.SMS(caller)
+		return len(shown.Messages) == 1 && shown.Messages[0].Receipt != "" && sent[0].Reported
+	})
+	sent := r.sim.SMS(caller)
+	if len(sent) != 1 || sent[0].Text != text || sent[0].From != "999" {
+		r.t.Fatalf("sent %+v", sent)
+	}
+	if m := shown.Messages[0]; m.Receipt != "DELIVRD" || m.SMSC != "sim" || m.ID != sent[0].ID {
+		r.t.Errorf("in the books is %+v, sent was %+v", m, sent[0])
+	}
 }
 
 // The four networks, each by its own API and by its fallback's, with the number

@@ -217,6 +217,36 @@ func (r *rig) decided() []row {
 	return rows
 }
 
+// told waits until the caller has one message about each purchase, whose text
+// may have come more than once, and no other.
+func (r *rig) told(rows []row) {
+	r.t.Helper()
+	r.until(func() bool {
+		texts := make(map[string]bool)
+		for _, m := range r.sim.SMS("") {
+			if m.To != caller || m.From != "999" {
+				r.t.Fatalf("a message from %s to %s", m.From, m.To)
+			}
+			texts[m.Text] = true
+		}
+		for _, p := range rows {
+			n := 0
+			for text := range texts {
+				if strings.Contains(text, p.Ref) {
+					n++
+				}
+			}
+			if n > 1 {
+				r.t.Fatalf("%d messages about %s: %v", n, p.Ref, texts)
+			}
+		}
+		if len(texts) > len(rows) {
+			r.t.Fatalf("%d messages about %d purchases: %v", len(texts), len(rows), texts)
+		}
+		return len(texts) == len(rows)
+	})
+}
+
 // balanced checks what an auditor would: the ledger, the wallet, and that the
 // vendors delivered exactly what was captured.
 func (r *rig) balanced() []row {
