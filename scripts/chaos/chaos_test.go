@@ -159,7 +159,7 @@ func TestAudit(t *testing.T) {
 		"told two things": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) {
 			b.outbox = append(b.outbox, message{"2348031000000", "failed. Ref TXN-A."})
 		}, want: "TXN-A has 2 final messages"},
-		"told again": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.outbox = append(b.outbox, b.outbox[0]) }, want: "1 messages came again, with 0 kills"},
+		"told again": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.outbox = append(b.outbox, b.outbox[0]) }, want: "1 messages came again, and 0 can have been cut off"},
 		"told another": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.outbox[0].msisdn = "2348031000001" },
 			want: `2348031000001 was told "delivered. Ref TXN-A."`},
 	} {

@@ -276,7 +276,7 @@ func (r *run) heal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %d are open: %.600v", err, len(open), open)
 	}
-	return nil
+	return r.until(ctx, "every message sent", func() bool { return r.unsent(ctx) == 0 })
 }
 
 // until waits for something that other processes do.

@@ -127,12 +127,16 @@ func (r *run) kill(ctx context.Context, which ...int) error {
 	return nil
 }
 
-// kills is how many processes have been killed that may have been about to write
-// something down.
-func (r *run) kills() int {
+// cutOff is how often something took an ussdd away from what it was doing: its
+// life, its links or its database.
+func (r *run) cutOff() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.counts["struck: "+killOne] + r.counts["struck: "+killAll]*len(r.instances) + r.counts["struck: "+killDB]
+	n := r.counts["struck: "+killOne]
+	for _, what := range []string{killAll, killDB, cutLinks, unbind} {
+		n += r.counts["struck: "+what] * len(r.instances)
+	}
+	return n
 }
 
 // startAgain is how long after a start that failed the next one is made.
