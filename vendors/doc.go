@@ -102,7 +102,7 @@
 //	balance:                              # as vend, without placeholders; rules say known
 //	  method: GET
 //	  path: /balance
-//	  life: 5m                            # of an answer; then it is asked for again; from 10s to 168h
+//	  life: 5m                            # of an answer; then it is asked for again; from 10s to 1h
 //	  low: "N100,000"                     # below it, operators are to be warned
 //	  rules: [{status: 200, json: {ok: true}, then: known}]
 //	  fields: {balance: {path: kobo, unit: kobo}}

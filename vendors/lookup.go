@@ -26,9 +26,11 @@ type lookup struct {
 
 const (
 	defaultLife = 5 * time.Minute
-	// A balance is asked for as often as its answers age.
+	maxLife     = 7 * 24 * time.Hour
+	// A balance is asked for as often as its answers age; a float that has been filled is not used
+	// before that is told.
 	minBalanceLife = 10 * time.Second
-	maxLife        = 7 * 24 * time.Hour
+	maxBalanceLife = time.Hour
 )
 
 // cache keeps the answers to one look-up. It is safe for concurrent use.
@@ -213,12 +215,12 @@ func readLookup(v value, kind operationKind) *lookup {
 		return l
 	}
 	o.value = v
-	shortest := time.Duration(0)
+	shortest, longest := time.Duration(0), maxLife
 	if slices.Contains(kind.fields, "balance") {
-		shortest = minBalanceLife
+		shortest, longest = minBalanceLife, maxBalanceLife
 	}
 	if f, ok := o.has("life"); ok {
-		l.life, _ = v.at("life", f.node).duration(shortest, maxLife)
+		l.life, _ = v.at("life", f.node).duration(shortest, longest)
 	}
 	if f, ok := o.has("low"); ok {
 		l.low, _ = v.at("low", f.node).money()
