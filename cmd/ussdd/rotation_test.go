@@ -12,8 +12,10 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"ussdd/session"
+	"ussdd/vendors"
 )
 
 const rotatingVendor = `vendor: acme
@@ -35,7 +37,8 @@ query:
 `
 
 // TestRotation exchanges a vendor's secret by reloads while purchases are under way. The vendor
-// takes the old one up to a moment, and only the new one from then on.
+// takes the old one up to a moment, and only the new one from then on. What an operator has forced
+// outlives the reloads.
 func TestRotation(t *testing.T) {
 	var mu sync.Mutex
 	valid, sold, refused := "one", map[string]int{}, 0
@@ -60,7 +63,7 @@ func TestRotation(t *testing.T) {
 	write(t, filepath.Join(files, "routes.yaml"), "networks:\n  mtn: {name: MTN, min: N50, max: N500, route: [acme]}\n")
 	write(t, filepath.Join(secrets, "acme-key"), "one\n")
 	set(t, oneSMSC(map[string]string{"USSDD_VENDORS": files, "USSDD_SECRETS_DIR": secrets, "USSDD_VENDOR_URLS": "acme=" + vendor.URL,
-		"USSDD_STEP_BUDGET": "1m", "USSDD_SESSION_IDLE": "2m", "USSDD_VEND_TIMEOUT": "5m", "USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db")}))
+		"USSDD_STEP_BUDGET": "1m", "USSDD_SESSION_IDLE": "2m", "USSDD_VEND_TIMEOUT": "5m", "USSDD_LEASE": "5m", "USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db")}))
 	cfg, bad := loadConfig()
 	if len(bad) > 0 {
 		t.Fatal(bad)
@@ -90,12 +93,17 @@ func TestRotation(t *testing.T) {
 		d.data.Load().vendors.CloseIdleConnections()
 	}()
 
+	asOrdered := vendors.Override{State: vendors.ForcedClosed, Reason: "as agreed", By: "amina", Until: time.Now().Add(24 * time.Hour)}
+	if _, err := d.data.Load().vendors.Override("acme/mtn/query", asOrdered); err != nil {
+		t.Fatal(err)
+	}
+
 	// Each phase is 8 subscribers at a time, and the change comes in the middle of it.
 	till := counter{d.desk, &d.data, d.log}
 	bought := 0
 	phase := func(change func()) {
 		t.Helper()
-		const buyers, each = 8, 6
+		const buyers, each = 8, 4
 		done := make(chan struct{}, buyers*each)
 		for range buyers {
 			first := bought
@@ -144,6 +152,11 @@ func TestRotation(t *testing.T) {
 	mu.Unlock()
 	phase(func() {})
 
+	for _, b := range d.data.Load().vendors.Breakers() {
+		if forced := b.Name == "acme/mtn/query"; forced != (b.Forced != nil) {
+			t.Errorf("after the reloads: %+v", b)
+		}
+	}
 	if len(sold) != bought || before == 0 || refused != before {
 		t.Errorf("%d bought, %d sold, %d refused and then %d", bought, len(sold), before, refused)
 	}
