@@ -46,6 +46,11 @@ func check(ctx context.Context, stdout, stderr io.Writer) int {
 			}
 			fmt.Fprintf(tw, "network %s\t%s\n", n.Name, strings.Join(route, ", then "))
 		}
+		for _, v := range loaded.vendors.Vendors() {
+			if v.Timeout > cfg.VendTimeout {
+				fmt.Fprintf(tw, "vendor %s\tits calls may take %v, but a sale is cut off after %v (USSDD_VEND_TIMEOUT), and then asked about\n", v.Vendor, v.Timeout, cfg.VendTimeout)
+			}
+		}
 		if cfg.WebhookAddr != "-" {
 			fmt.Fprintf(tw, "webhooks\t%s, %s\n", cfg.WebhookAddr, sayProviders(loaded.providers))
 		}

@@ -41,7 +41,7 @@ func TestCheckSays(t *testing.T) {
 		"USSDD_SMSC_MTN_ADDR": "10.0.0.1:2775,10.0.0.2:2775", "USSDD_SMSC_MTN_SYSTEM_ID": "vas1,vas2", "USSDD_SMSC_MTN_PASSWORD": "hunter2",
 		"USSDD_SMSC_MTN_BINDS": "2", "USSDD_SMSC_MTN_TLS": "true", "USSDD_SMSC_MTN_TLS_CA": dir + "/ca.pem", "USSDD_SMSC_MTN_MAX_TEXT": "158",
 		"USSDD_SMSC_GLO_ADDR": "10.0.0.3:2775", "USSDD_SMSC_GLO_SYSTEM_ID": "vas", "USSDD_SMSC_GLO_MODE": "tx+rx",
-		"USSDD_SMSC_GLO_PROFILE_SET": "service_type=VAS", "USSDD_SMS_VIA": "glo", "USSDD_SMSC_GLO_SMS_FROM": "AIRTIME"})
+		"USSDD_SMSC_GLO_PROFILE_SET": "service_type=VAS", "USSDD_SMS_VIA": "glo", "USSDD_SMSC_GLO_SMS_FROM": "AIRTIME", "USSDD_VEND_TIMEOUT": "6s"})
 	var stdout, stderr bytes.Buffer
 	if code := run([]string{"check"}, &stdout, &stderr); code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)
@@ -59,6 +59,9 @@ func TestCheckSays(t *testing.T) {
 	}
 	if !regexp.MustCompile(`(?m)^\* service_type +VAS\n +in standard: USSD$`).Match(stdout.Bytes()) {
 		t.Errorf("the changed knob is not marked in\n%s", &stdout)
+	}
+	if !regexp.MustCompile(`(?m)^vendor mtn +its calls may take \S+, but a sale is cut off after 6s \(USSDD_VEND_TIMEOUT\)`).Match(stdout.Bytes()) {
+		t.Errorf("not told that sales are cut off in\n%s", &stdout)
 	}
 	if strings.Contains(stdout.String(), "hunter2") {
 		t.Error("a password is printed")
