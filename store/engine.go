@@ -171,7 +171,6 @@ const (
 	dialTimeout      = 5 * time.Second // MySQL, unless the DSN sets timeout
 	mysqlConnections = 64
 	mysqlLifetime    = 30 * time.Minute
-	hostsDialTimeout = 2 * time.Second // likewise, where there is another host
 	hostsLifetime    = 5 * time.Minute // after which all are back at the first host that can be used
 )
 
@@ -267,7 +266,7 @@ func (db *DB) openMySQL(dsn string) error {
 		if err != nil {
 			return fmt.Errorf("mysql:%s(%s)/%s: %w", cfg.Net, cfg.Addr, cfg.DBName, err)
 		}
-		list.all = append(list.all, &host{Connector: connector, name: cfg.Addr})
+		list.all = append(list.all, &host{Connector: connector, name: cfg.Addr, time: cfg.Timeout})
 		addresses = append(addresses, cfg.Addr)
 	}
 	db.name = fmt.Sprintf("mysql:%s(%s)/%s", cfg.Net, strings.Join(addresses, ","), cfg.DBName)
@@ -300,7 +299,7 @@ func (db *DB) mysqlConnector(cfg *mysql.Config, several bool) (driver.Connector,
 	if cfg.Timeout == 0 {
 		cfg.Timeout = dialTimeout
 		if several {
-			cfg.Timeout = hostsDialTimeout
+			cfg.Timeout = hostTime
 		}
 	}
 	if cfg.Params == nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // splitHosts gives a DSN for each host of one that names several, as
@@ -42,10 +44,11 @@ func splitHosts(dsn string) []string {
 }
 
 // A host that could not be used is tried again after hostRest, or before if
-// there is no other. It has hostTime to let a client in, dialling included.
+// there is no other. Unless the DSN sets timeout, it has hostTime to let a
+// client in, less than callers wait for a call.
 const (
 	hostRest = 3 * time.Second
-	hostTime = 5 * time.Second
+	hostTime = 2 * time.Second
 )
 
 // hosts connects to the first server of several that can be used: it answers,
@@ -57,14 +60,18 @@ type hosts struct {
 	log              *slog.Logger
 	now              func() time.Time
 
-	mu    sync.Mutex // also of their rest
+	mu    sync.Mutex // also of what is below in each host
 	using *host      // what was connected to last
 }
 
 type host struct {
 	driver.Connector
 	name string
-	rest time.Time // when to try again after a failure
+	time time.Duration // that it has to let a client in
+
+	rest    time.Time // when to try again after a failure
+	losses  int       // how often its connections were given up
+	suspect bool      // a call got no answer in time
 }
 
 func (h *hosts) Connect(ctx context.Context) (driver.Conn, error) {
@@ -72,13 +79,13 @@ func (h *hosts) Connect(ctx context.Context) (driver.Conn, error) {
 	for _, one := range h.order() {
 		conn, err := one.connect(ctx)
 		if err == nil {
-			h.use(one)
-			return &hostConn{mysqlConn: conn, host: one, hosts: h}, nil
+			return h.open(one, conn), nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		h.avoid(one, err)
+		_, answered := errors.AsType[*mysql.MySQLError](err)
+		h.avoid(one, err, !answered && !errors.Is(err, errUnusable))
 		err = fmt.Errorf("%s: %w", one.name, err)
 		if failed != nil {
 			err = fmt.Errorf("%w; %w", failed, err)
@@ -86,6 +93,13 @@ func (h *hosts) Connect(ctx context.Context) (driver.Conn, error) {
 		failed = err
 	}
 	return nil, failed
+}
+
+// suspect notes whether a host may have stopped answering.
+func (h *hosts) suspect(one *host, may bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	one.suspect = may
 }
 
 // order gives the hosts as they are named, but those that rest at the end.
@@ -126,27 +140,33 @@ func (db *DB) Hosts(ctx context.Context) (all []Host) {
 	return all
 }
 
-// use notes which host new connections go to.
-func (h *hosts) use(one *host) {
+// open makes a connection of one to the host, to which new ones go.
+func (h *hosts) open(one *host, conn mysqlConn) *hostConn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.using != one {
 		h.log.Info("database host in use", "host", one.name)
 		h.using = one
 	}
+	one.suspect = false
+	return &hostConn{mysqlConn: conn, host: one, hosts: h, losses: one.losses}
 }
 
-// avoid keeps a host from being tried for a while.
-func (h *hosts) avoid(one *host, why error) {
+// avoid keeps a host from being tried for a while, and its connections from
+// being used any more if they are lost.
+func (h *hosts) avoid(one *host, why error, lost bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if lost {
+		one.losses++
+	}
 	one.rest = h.now().Add(hostRest)
 	h.log.Warn("database host cannot be used", "host", one.name, "error", why)
 }
 
 // connect connects to the host if it can be used.
 func (o *host) connect(ctx context.Context) (mysqlConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, hostTime)
+	ctx, cancel := context.WithTimeout(ctx, o.time)
 	defer cancel()
 	connected, err := o.Connector.Connect(ctx)
 	if err != nil {
@@ -159,6 +179,9 @@ func (o *host) connect(ctx context.Context) (mysqlConn, error) {
 	return conn, nil
 }
 
+// errUnusable: the server is there, but not to be used by new connections.
+var errUnusable = errors.New("the server")
+
 // usable returns why a server is not to be used. A node of a Galera cluster has
 // each connection wait, before it reads, for what was committed at the others,
 // so that a connection to another node than the one before finds what that one
@@ -169,14 +192,14 @@ func usable(ctx context.Context, conn mysqlConn) error {
 		return err
 	}
 	if state != "" && state != "Synced" {
-		return fmt.Errorf("the node is %s, not Synced", state)
+		return fmt.Errorf("%w is %s, not Synced", errUnusable, state)
 	}
 	readOnly, err := value(ctx, conn, "SELECT @@GLOBAL.read_only")
 	if err != nil {
 		return err
 	}
 	if readOnly != "0" {
-		return errors.New("the server is read-only")
+		return fmt.Errorf("%w is read-only", errUnusable)
 	}
 	if state != "" {
 		_, err = conn.ExecContext(ctx, "SET SESSION wsrep_sync_wait = 1", nil)
@@ -219,20 +242,49 @@ type mysqlConn interface {
 	driver.Validator
 }
 
-// hostConn is a connection that is given up when its host leaves the cluster or
-// becomes read-only.
+// hostConn is a connection that is given up when its host leaves the cluster,
+// becomes read-only or does not answer.
 type hostConn struct {
 	mysqlConn
-	host  *host
-	hosts *hosts
+	host   *host
+	hosts  *hosts
+	losses int // of the host, before it
+}
+
+// ResetSession is called before the connection is used again. If a call to its
+// host got no answer in time, it looks whether there is anybody: else the
+// callers of all connections to a host that hangs would wait in vain.
+func (c *hostConn) ResetSession(ctx context.Context) error {
+	c.hosts.mu.Lock()
+	lost, suspect := c.losses != c.host.losses, c.host.suspect
+	c.hosts.mu.Unlock()
+	if !lost && suspect {
+		pingCtx, cancel := context.WithTimeout(ctx, c.host.time)
+		err := c.Ping(pingCtx)
+		cancel()
+		if ctx.Err() != nil {
+			return driver.ErrBadConn
+		}
+		if lost = err != nil; lost {
+			c.hosts.avoid(c.host, err, true)
+		}
+		c.hosts.suspect(c.host, false)
+	}
+	if lost {
+		return driver.ErrBadConn
+	}
+	return c.mysqlConn.ResetSession(ctx)
 }
 
 // watch gives the connection up if err says that its host can no longer be used.
 func (c *hostConn) watch(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.hosts.suspect(c.host, true)
+	}
 	if !mysqlNumber(err, erUnknownComError, erOptionPrevents, erReadOnlyMode) {
 		return err
 	}
-	c.hosts.avoid(c.host, err)
+	c.hosts.avoid(c.host, err, true)
 	return errors.Join(driver.ErrBadConn, err, c.mysqlConn.Close())
 }
 

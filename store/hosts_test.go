@@ -43,6 +43,7 @@ type node struct {
 	down                  error // what connecting gives
 	fails                 error // what a statement gives, and a commit
 	open                  int   // connections
+	pings                 int
 	set                   []string
 }
 
@@ -80,6 +81,7 @@ func (c *nodeConn) ExecContext(_ context.Context, query string, _ []driver.Named
 func (c *nodeConn) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
 	return c, c.node.fails
 }
+func (c *nodeConn) Ping(context.Context) error         { c.node.pings++; return c.node.down }
 func (c *nodeConn) Commit() error                      { return c.node.fails }
 func (c *nodeConn) Rollback() error                    { return nil }
 func (c *nodeConn) ResetSession(context.Context) error { return nil }
@@ -125,7 +127,7 @@ func newCluster(t *testing.T) *cluster {
 	for _, name := range []string{"a", "b", "c"} {
 		n := &node{name: name, state: "Synced", readOnly: "0"}
 		c.nodes = append(c.nodes, n)
-		c.hosts.all = append(c.hosts.all, &host{Connector: n, name: name})
+		c.hosts.all = append(c.hosts.all, &host{Connector: n, name: name, time: time.Minute})
 	}
 	c.hosts.Connector = c.hosts.all[0].Connector
 	pool := sqlx.NewDb(sql.OpenDB(c.hosts), "mysql")
@@ -167,8 +169,8 @@ func TestHostsAreUsedInOrder(t *testing.T) {
 	a.state, b.readOnly = "Donor/Desynced", "1"
 	expect("the first is not synced, the second read-only", "c")
 	third.down = errors.New("unreachable")
-	expect("none", "c: unreachable; a: the node is Donor/Desynced, not Synced; b: the server is read-only")
-	if got, want := fmt.Sprint(c.db.Hosts(t.Context())), "[{a the node is Donor/Desynced, not Synced} {b the server is read-only} {c unreachable}]"; got != want {
+	expect("none", "c: unreachable; a: the server is Donor/Desynced, not Synced; b: the server is read-only")
+	if got, want := fmt.Sprint(c.db.Hosts(t.Context())), "[{a the server is Donor/Desynced, not Synced} {b the server is read-only} {c unreachable}]"; got != want {
 		t.Errorf("hosts are %s, want %s", got, want)
 	}
 	third.down = nil
@@ -206,6 +208,48 @@ func TestHostLeavesCluster(t *testing.T) {
 			if err != nil || tries != 2 || name != "b" || a.open != 0 {
 				t.Errorf("%d: %d tries, at %s, %v, %d connections left", number, tries, name, err, a.open)
 			}
+		}
+	}
+}
+
+// TestHostHangs: once a call has got no answer in time, the next asks whether
+// anybody is there, and if not, nobody waits for the other connections.
+func TestHostHangs(t *testing.T) {
+	c := newCluster(t)
+	c.db.w.SetMaxIdleConns(10)
+	a := c.nodes[0]
+	var idle []*sqlx.Tx
+	for range 5 {
+		tx, err := c.db.w.BeginTxx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, tx)
+	}
+	for _, tx := range idle {
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := func() {
+		a.fails = context.DeadlineExceeded
+		if got := c.where(); got != context.DeadlineExceeded.Error() {
+			t.Errorf("at %s", got)
+		}
+		a.fails = nil
+	}
+	late()
+	if got := c.where(); got != "a" || a.pings != 1 || a.open != 5 {
+		t.Errorf("a host that was slow: at %s, %d pings, %d connections", got, a.pings, a.open)
+	}
+	late()
+	a.down = errors.New("no answer")
+	if got := c.where(); got != "b" || a.pings != 2 || a.open > 3 {
+		t.Errorf("a host that hangs: at %s, %d pings, %d connections", got, a.pings, a.open)
+	}
+	for range 5 {
+		if got := c.where(); got != "b" || a.pings != 2 {
+			t.Errorf("later: at %s, %d pings", got, a.pings)
 		}
 	}
 }
