@@ -28,7 +28,7 @@ type Config struct {
 	Busy    string   // what a subscriber is told when there is no room; a sentence that ends the dialogue
 
 	Window int     // replies of one bind sent and not answered yet, at most MaxWindow; 256, or 65,536 if the profile says that the SMSC answers after the subscriber
-	Queue  int     // replies waiting on one bind for the window, the rate, a retry or a new connection, at most MaxQueue; those that begin a dialogue (Link.Open) get half of it; 32,768
+	Queue  int     // replies waiting on one bind for the window, the rate, a retry or a new connection, at most MaxQueue; those that nobody waits for (Link.Open, Link.Send) get half of it; 32,768
 	Rate   float64 // messages per second of one bind; 0: no limit
 
 	ConnectTimeout  time.Duration // until TCP, and TLS if any, is connected; 10 s

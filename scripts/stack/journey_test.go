@@ -380,8 +380,8 @@ func TestDemoCapture(t *testing.T) {
 			t.Errorf("no %s among %v", name, seen)
 		}
 	}
-	if seen["0x00000004"] != 27 {
-		t.Errorf("%d screens in the capture", seen["0x00000004"])
+	if seen["0x00000004"] != 27+3 {
+		t.Errorf("%d screens and short messages in the capture, want 27 and 3", seen["0x00000004"])
 	}
 	if bad := dissect("_ws.malformed || smpp && _ws.expert.severity >= 8388608"); len(bad) > 0 {
 		t.Errorf("malformed: %v", bad)
