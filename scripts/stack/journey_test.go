@@ -83,19 +83,42 @@ func (r *rig) texted(ref, text string) {
 			ID                  string `json:"message_id"`
 		}
 	}
+	var sent []smpptest.SMS
 	r.until(func() bool {
 		if err := r.CtlJSON(r.ctx, &shown, "purchase", "show", "-json", ref); err != nil {
 			r.t.Fatal(err)
 		}
-		sent := r.sim.SMS(caller)
+		sent = slices.DeleteFunc(r.sim.SMS(caller), func(m smpptest.SMS) bool { return !strings.Contains(m.Text, ref) })
 		return len(shown.Messages) == 1 && shown.Messages[0].Receipt != "" && sent[0].Reported
 	})
-	sent := r.sim.SMS(caller)
 	if len(sent) != 1 || sent[0].Text != text || sent[0].From != "999" {
 		r.t.Fatalf("sent %+v", sent)
 	}
-	if m := shown.Messages[0]; m.Receipt != "DELIVRD" || m.SMSC != "sim" || m.ID != sent[0].ID {
+	if m := shown.Messages[0]; m.Receipt != sent[0].Receipt || m.SMSC != "sim" || m.ID != sent[0].ID {
 		r.t.Errorf("in the books is %+v, sent was %+v", m, sent[0])
+	}
+}
+
+// Whatever the SMSC does about a message, it is sent once, as long as a receipt
+// tells of it.
+func TestMessagesAtAnSMSCWithFaults(t *testing.T) {
+	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
+	r.daemon()
+	h := r.sim.Handset(caller)
+	for _, text := range []string{"sms-no-resp", "sms-bare-receipt", "sms-throttle:2", "sms-undelivered"} {
+		fault, err := smpptest.ParseFault(text)
+		if err == nil {
+			err = h.Arm(fault)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.walk(h, append(order(good), [2]string{"1", "Airtime Purchase Successful!"})...)
+		ref := r.purchases()[0].Ref
+		r.texted(ref, "N100 MTN airtime for 08061230001 was delivered. Ref "+ref+".")
+	}
+	if n := r.sim.Struck(); n["sms-no-resp"] != 1 || n["sms-bare-receipt"] != 1 || n["sms-throttle"] != 2 || n["sms-undelivered"] != 1 {
+		t.Errorf("struck %v", n)
 	}
 }
 
