@@ -445,3 +445,15 @@ func TestDisagreement(t *testing.T) {
 		t.Errorf("got %s", errs.String())
 	}
 }
+
+func TestTextedCountsWhatDiffers(t *testing.T) {
+	var out strings.Builder
+	texted(nil, &out)
+	if out.Len() > 0 {
+		t.Errorf("nothing came, printed %q", &out)
+	}
+	texted([]smpptest.SMS{{ID: "1", To: "2348031234567", Text: "a"}, {ID: "2", To: "2348031234567", Text: "a"}, {ID: "3", To: "2348021234567", Text: "a"}}, &out)
+	if out.String() != "smscsim: 3 short messages, 2 different\n" {
+		t.Errorf("printed %q", &out)
+	}
+}
