@@ -173,7 +173,7 @@ func TestAudit(t *testing.T) {
 			r.ledger(b, c.found)
 			r.wallets(b)
 			r.screens(b)
-			r.messages(b, r.told(b))
+			r.messages(b, b.outbox)
 			switch err := r.problems(); {
 			case c.want == "" && err != nil:
 				t.Error(err)

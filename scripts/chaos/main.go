@@ -145,7 +145,7 @@ var vendorTimes = stack.VendorTimes{Total: 3 * time.Second, Grace: 2 * time.Seco
 
 const (
 	slowAnswer  = 1500 * time.Millisecond
-	healTimeout = 3 * time.Minute
+	healTimeout = 5 * time.Minute
 	runAtMost   = 4 // times the length, and healTimeout, before the actors are stopped
 )
 

@@ -25,8 +25,8 @@ func (r *run) unsent(ctx context.Context) (n int) {
 	return n
 }
 
-// sending is how many messages an ussdd sends at once.
-const sending = 8
+// sending is how many messages an ussdd sends at once, at most.
+const sending = 64
 
 // about finds which purchase a message is about.
 var about = regexp.MustCompile(`Ref (TXN-[0-9A-Z]+)`)

@@ -32,6 +32,7 @@ type order struct {
 	patience  time.Duration // from the confirmation until those leave who don't wait for its answer
 	fault     string        // of the SMSC, "" = none
 	confirm   bool          // it strikes the confirmation, not the dialling
+	insists   bool          // buys again what is still open
 }
 
 // manner is how a subscriber ends a dialogue.
@@ -121,6 +122,7 @@ func newOrder(dice *rand.Rand, every time.Duration) order {
 		manner:    pick(dice, []manner{waits, waits, waits, waits, waits, hangsUp, hangsUp, vanishes, redials, redials, wavers, cancels, asksOnly}),
 		patience:  upTo(dice, 40*time.Millisecond),
 		confirm:   dice.IntN(4) > 0,
+		insists:   dice.IntN(2) == 0,
 	}
 	if dice.IntN(3) > 0 {
 		o.recipient = fmt.Sprintf("0806%07d", dice.IntN(900)*10_000+dice.IntN(9000))

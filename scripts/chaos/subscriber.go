@@ -112,6 +112,8 @@ func (o order) answer(text string) (input string, confirms bool) {
 		return "2", false
 	case sees("Confirm Purchase:"):
 		return "1", true
+	case sees("2. Buy again") && o.insists:
+		return "2", false
 	}
 	return "1", false // the processing screen, or one that asks something else
 }
