@@ -287,23 +287,34 @@ func (r *run) screens(b books) {
 	r.check(bad, "%d confirmations made %d purchases, none more than confirmed; the %d screens of success told the truth", yes, len(b.purchases), shown)
 }
 
-// stop: every ussdd still runs, stops when it is told to, and has no panic to
-// tell of.
+// stop: every ussdd still runs, stops when it is told to, and has told of nothing
+// that never happens.
 func (r *run) stop() {
 	var bad []string
 	for i := range r.instances {
-		p := r.instance(i)
+		name, p := instanceName(i), r.instance(i)
 		select {
 		case <-p.Done():
-			bad = append(bad, fmt.Sprintf("ussdd-%d has ended by itself: %v\n%s", i+1, p.State(), tail(p.Log())))
-			continue
+			bad = append(bad, fmt.Sprintf("%s has ended by itself: %v\n%s", name, p.State(), tail(p.Log())))
 		default:
+			if err := p.Stop(); err != nil {
+				bad = append(bad, fmt.Sprintf("%s: %v\n%s", name, err, tail(p.Log())))
+			}
 		}
-		if err := p.Stop(); err != nil {
-			bad = append(bad, fmt.Sprintf("ussdd-%d: %v\n%s", i+1, err, tail(p.Log())))
+		log, err := os.ReadFile(filepath.Join(r.Dir, name+".log")) // of all its lives
+		if err != nil {
+			bad = append(bad, err.Error())
+		}
+		for _, never := range []string{`"panic`, "DATA RACE", "the ledger is broken"} {
+			if bytes.Contains(log, []byte(never)) {
+				bad = append(bad, fmt.Sprintf("%s.log has %q", name, never))
+			}
 		}
 	}
-	r.check(bad, "%d ussdd still ran, and stopped when they were told to", len(r.instances))
+	for _, m := range r.sim.Mismatches() {
+		bad = append(bad, "go-smpp reads a PDU otherwise: "+m.String())
+	}
+	r.check(bad, "%d ussdd still ran, stopped when they were told to, and have nothing in their logs that never happens", len(r.instances))
 }
 
 // tables are what a dump has, and every table that the audit reads.

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"os"
 	"reflect"
@@ -15,35 +12,14 @@ import (
 	"ussdd/scripts/stack"
 )
 
-// bin has the project's commands, built once with the race detector.
-var bin string
-
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	flag.Parse()
-	if testing.Short() {
-		return m.Run()
-	}
+// A short run of everything with the race detector, on one ussdd and SQLite, and
+// on two and MariaDB.
+func TestChaos(t *testing.T) {
 	// A race is the end of a process, and the end comes without a second's sleep.
 	os.Setenv("GORACE", "halt_on_error=1 atexit_sleep_ms=0")
-	dir, err := os.MkdirTemp("", "ussdd-bin-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = stack.Build(context.Background(), dir, "-race")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
-
-// A short run of everything, on one ussdd and SQLite, and on two and MariaDB.
-func TestChaos(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts and kills processes for half a minute")
+	bin := t.TempDir()
+	if err := stack.Build(t.Context(), bin, "-race"); err != nil {
+		t.Fatal(err)
 	}
 	for _, database := range []string{"sqlite", "mariadb"} {
 		t.Run(database, func(t *testing.T) {
@@ -186,8 +162,11 @@ func TestAudit(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	good := options{subscribers: 1, length: time.Second, database: "sqlite"}
-	if err := good.check(); err != nil {
+	if err := good.check(nil); err != nil {
 		t.Error(err)
+	}
+	if err := good.check([]string{"more"}); err == nil || !strings.Contains(err.Error(), `"more"`) {
+		t.Errorf("an argument: %v", err)
 	}
 	for want, spoil := range map[string]func(*options){
 		"-database":    func(o *options) { o.database = "oracle" },
@@ -196,7 +175,7 @@ func TestCommandLine(t *testing.T) {
 	} {
 		o := good
 		spoil(&o)
-		if err := o.check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := o.check(nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", o, err, want)
 		}
 	}

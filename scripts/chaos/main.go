@@ -73,8 +73,8 @@ func command() int {
 	flag.StringVar(&o.database, "database", "mariadb", "`sqlite`, with one ussdd, or mariadb, with two")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the logs and the database also if all holds")
 	flag.Parse()
-	if err := o.check(); err != nil || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "chaos:", errors.Join(err, unexpected(flag.Args())))
+	if err := o.check(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -99,8 +99,11 @@ func command() int {
 	return 0
 }
 
-func (o options) check() error {
+// check says what is wrong with the command line; args is what follows the flags.
+func (o options) check(args []string) error {
 	switch {
+	case len(args) > 0:
+		return fmt.Errorf("unexpected argument %q", args[0])
 	case o.database != "sqlite" && o.database != "mariadb":
 		return fmt.Errorf("-database %q is neither sqlite nor mariadb", o.database)
 	case o.subscribers < 1 || o.subscribers > 100_000:
@@ -109,13 +112,6 @@ func (o options) check() error {
 		return fmt.Errorf("-for %v is shorter than 1s", o.length)
 	}
 	return nil
-}
-
-func unexpected(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return fmt.Errorf("unexpected argument %q", args[0])
 }
 
 // run is one run of the chaos.

@@ -146,7 +146,7 @@ const startAgain = 200 * time.Millisecond
 // started again.
 func (r *run) start(ctx context.Context, i int) error {
 	for {
-		p, err := r.Instance(ctx, "ussdd-"+strconv.Itoa(i+1))
+		p, err := r.Instance(ctx, instanceName(i))
 		if err == nil {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -162,6 +162,9 @@ func (r *run) start(ctx context.Context, i int) error {
 		}
 	}
 }
+
+// instanceName is that of an instance's log, too.
+func instanceName(i int) string { return "ussdd-" + strconv.Itoa(i+1) }
 
 // instance is the latest process of an instance.
 func (r *run) instance(i int) *stack.Process {
