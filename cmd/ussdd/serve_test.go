@@ -86,9 +86,14 @@ func TestServe(t *testing.T) {
 	if err == nil || err.Error() != "USSDD_CONTROL: "+path+": another ussdd is running and listens there" {
 		t.Errorf("a second one: %v", err)
 	}
+	order := control.BreakerOrder{Breaker: "mtn/mtn/vend", State: "open", Reason: "their call", By: "amina", Seconds: 3600}
+	if forced, err := client.Override(t.Context(), order); err != nil || len(forced) != 1 || forced[0].State != "open" {
+		t.Errorf("%v, %+v", err, forced)
+	}
 	metrics := get(t, "http://"+strings.TrimSpace(admin)+"/metrics")
 	for _, want := range []string{`ussdd_link_bound{smsc="mtn"} 0`, `ussdd_link_admin{admin="up",smsc="mtn"} 1`, "ussdd_traces 0", `ussdd_reloads_total{result="refused"} 0`,
-		`ussdd_pushes_total{result="accepted",smsc="mtn"} 0`, `ussdd_pushes_total{result="failed",smsc="mtn"} 0`, "ussdd_session_slow_writes_total 0"} {
+		`ussdd_pushes_total{result="accepted",smsc="mtn"} 0`, `ussdd_pushes_total{result="failed",smsc="mtn"} 0`, "ussdd_session_slow_writes_total 0",
+		`ussdd_breaker_state{network="mtn",operation="vend",state="open",vendor="mtn"} 1`, `ussdd_vendor_float_low{vendor="mtn"} 0`} {
 		if !strings.Contains(metrics, "\n"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, metrics)
 		}
@@ -99,6 +104,14 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
+	}
+	db, err := openStore(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if acts, err := db.ListAudit(t.Context(), "breaker mtn/mtn/vend", 0); err != nil || len(acts) != 1 || acts[0].Operator != "amina" || acts[0].Action != "breaker open" {
+		t.Errorf("%v, audited %+v", err, acts)
 	}
 }
 
