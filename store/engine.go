@@ -302,6 +302,9 @@ func (db *DB) mysqlConnector(cfg *mysql.Config, several bool) (driver.Connector,
 			cfg.Timeout = hostTime
 		}
 	}
+	if several {
+		cfg.DialFunc = dial
+	}
 	if cfg.Params == nil {
 		cfg.Params = make(map[string]string)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -51,6 +52,11 @@ const (
 	hostTime = 2 * time.Second
 )
 
+// commitTime is how long a host may take to commit or roll back, which the
+// driver lets nobody call away: more than a cluster needs to go on without a
+// node that it has lost.
+const commitTime = 15 * time.Second
+
 // hosts connects to the first server of several that can be used: it answers,
 // is not read-only and, if it is a node of a Galera cluster, has the state of
 // the others. Safe for several goroutines.
@@ -77,9 +83,9 @@ type host struct {
 func (h *hosts) Connect(ctx context.Context) (driver.Conn, error) {
 	var failed error
 	for _, one := range h.order() {
-		conn, err := one.connect(ctx)
+		conn, wire, err := one.connect(ctx)
 		if err == nil {
-			return h.open(one, conn), nil
+			return h.open(one, conn, wire), nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -131,7 +137,7 @@ func (db *DB) Hosts(ctx context.Context) (all []Host) {
 		return nil
 	}
 	for _, one := range db.hosts.all {
-		conn, err := one.connect(ctx)
+		conn, _, err := one.connect(ctx)
 		if err == nil {
 			err = conn.Close()
 		}
@@ -141,7 +147,7 @@ func (db *DB) Hosts(ctx context.Context) (all []Host) {
 }
 
 // open makes a connection of one to the host, to which new ones go.
-func (h *hosts) open(one *host, conn mysqlConn) *hostConn {
+func (h *hosts) open(one *host, conn mysqlConn, wire net.Conn) *hostConn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.using != one {
@@ -149,7 +155,7 @@ func (h *hosts) open(one *host, conn mysqlConn) *hostConn {
 		h.using = one
 	}
 	one.suspect = false
-	return &hostConn{mysqlConn: conn, host: one, hosts: h, losses: one.losses}
+	return &hostConn{mysqlConn: conn, wire: wire, host: one, hosts: h, losses: one.losses}
 }
 
 // avoid keeps a host from being tried for a while, and its connections from
@@ -165,18 +171,30 @@ func (h *hosts) avoid(one *host, why error, lost bool) {
 }
 
 // connect connects to the host if it can be used.
-func (o *host) connect(ctx context.Context) (mysqlConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.time)
+func (o *host) connect(ctx context.Context) (conn mysqlConn, wire net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, wireKey{}, &wire), o.time)
 	defer cancel()
 	connected, err := o.Connector.Connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	conn := connected.(mysqlConn)
+	conn = connected.(mysqlConn)
 	if err := usable(ctx, conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return conn, nil
+	return conn, wire, nil
+}
+
+// wireKey is the context's key of a *net.Conn that dial fills.
+type wireKey struct{}
+
+// dial dials for the driver.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	wire, err := new(net.Dialer).DialContext(ctx, network, address)
+	if into, ok := ctx.Value(wireKey{}).(*net.Conn); ok && err == nil {
+		*into = wire
+	}
+	return wire, err
 }
 
 // errUnusable: the server is there, but not to be used by new connections.
@@ -246,6 +264,7 @@ type mysqlConn interface {
 // becomes read-only or does not answer.
 type hostConn struct {
 	mysqlConn
+	wire   net.Conn // beneath it
 	host   *host
 	hosts  *hosts
 	losses int // of the host, before it
@@ -270,7 +289,7 @@ func (c *hostConn) ResetSession(ctx context.Context) error {
 		}
 		c.hosts.suspect(c.host, false)
 	}
-	if lost {
+	if lost || c.wire.SetDeadline(time.Time{}) != nil {
 		return driver.ErrBadConn
 	}
 	return c.mysqlConn.ResetSession(ctx)
@@ -311,4 +330,13 @@ type hostTx struct {
 	conn *hostConn
 }
 
-func (t hostTx) Commit() error { return t.conn.watch(t.Tx.Commit()) }
+func (t hostTx) Commit() error   { return t.conn.end(t.Tx.Commit) }
+func (t hostTx) Rollback() error { return t.conn.end(t.Tx.Rollback) }
+
+// end ends a transaction within commitTime; the connection breaks after that.
+func (c *hostConn) end(do func() error) error {
+	if err := c.wire.SetDeadline(time.Now().Add(commitTime)); err != nil {
+		return errors.Join(driver.ErrBadConn, err)
+	}
+	return c.watch(do())
+}

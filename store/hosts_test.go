@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,9 @@ type node struct {
 	set                   []string
 }
 
-func (n *node) Connect(context.Context) (driver.Conn, error) {
+func (n *node) Connect(ctx context.Context) (driver.Conn, error) {
+	wire := ctx.Value(wireKey{}).(*net.Conn)
+	*wire, _ = net.Pipe()
 	if n.down != nil {
 		return nil, n.down
 	}
