@@ -54,7 +54,7 @@ bench:
 
 # Purchases per second beside the bare SQL of the same transactions, on MariaDB and SQLite, in under three minutes.
 bench-money:
-	CGO_ENABLED=0 scripts/with-mariadb $(GO) test -run '^$$' -bench Purchases -benchtime 3s ./cmd/ussdd
+	CGO_ENABLED=0 scripts/with-mariadb $(GO) test -run '^$$' -bench Purchases -benchtime 2500x ./cmd/ussdd
 
 # What ussdd reaches beside a bare ESME and one of go-smpp's client, in under five minutes.
 load:
