@@ -70,7 +70,7 @@ func command() int {
 	flag.Uint64Var(&o.seed, "seed", 1, "decides everything that is decided; the same `number` again makes the same plan")
 	flag.IntVar(&o.subscribers, "subscribers", 300, "`number` of subscribers who buy at the same time")
 	flag.DurationVar(&o.length, "for", time.Minute, "how long the subscribers would take if nothing were in their way")
-	flag.StringVar(&o.database, "database", "mariadb", "`sqlite`, with one ussdd, or mariadb, with two")
+	flag.StringVar(&o.database, "database", "mariadb", "`engine`: sqlite, with one ussdd, or mariadb, with two")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the logs and the database also if all holds")
 	flag.Parse()
 	if err := o.check(flag.Args()); err != nil {
