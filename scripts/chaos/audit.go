@@ -25,7 +25,6 @@ type books struct {
 	wallets   map[string][2]int64         // balance and held, kobo
 	accounts  map[string]int64            // sums of postings, kobo
 	entries   map[string]map[string]int64 // amount by kind and reference: what holds, captures and releases moved
-	outbox    []message
 }
 
 type bought struct {
@@ -103,8 +102,6 @@ func (r *run) read(ctx context.Context) (books, error) {
 				}
 				b.entries[kind][ref] = x
 			}),
-		rows(ctx, db, "SELECT o.msisdn, o.kind, p.ref FROM outbox o JOIN purchases p ON p.id = o.purchase_id", []any{&msisdn, &kind, &ref},
-			func() { b.outbox = append(b.outbox, message{msisdn, kind + ". Ref " + ref + "."}) }),
 	)
 	return b, errors.Join(err, db.Close())
 }
@@ -125,7 +122,7 @@ func (r *run) audit(ctx context.Context) error {
 	r.ledger(b, found)
 	r.wallets(b)
 	r.screens(b)
-	r.messages(b, r.told(b))
+	r.messages(b, r.told())
 	r.stop()
 	return r.problems()
 }

@@ -70,8 +70,14 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// seen is what others than the books know of a run.
+type seen struct {
+	sold []stack.Delivery
+	told []message
+}
+
 // audited are books in which all holds, of a run that goes with them.
-func audited() (*run, books, []stack.Delivery) {
+func audited() (*run, books, seen) {
 	const amina, bello = "2348031000000", "2348031000001"
 	r := &run{
 		out: io.Discard, counts: map[string]int{}, confirms: map[string]int{amina: 1, bello: 2},
@@ -88,9 +94,11 @@ func audited() (*run, books, []stack.Delivery) {
 		accounts: map[string]int64{"wallet:" + amina: 10000, "hold:" + amina: 0, "wallet:" + bello: 30000, "funding:manual": -50000, "float:mtn": 9700, "revenue:mtn": 300},
 		entries: map[string]map[string]int64{"hold": {"TXN-A": 10000, "TXN-B": 5000}, "capture": {"TXN-A": 10000}, "release": {"TXN-B": 5000},
 			"credit": {"begin": 50000}},
-		outbox: []message{{amina, "delivered. Ref TXN-A."}, {bello, "failed. Ref TXN-B."}},
 	}
-	return r, b, []stack.Delivery{{Provider: "mtn", Reference: "TXN-A", Recipient: amina, Network: "mtn", AmountKobo: 10000, Count: 1}}
+	return r, b, seen{
+		sold: []stack.Delivery{{Provider: "mtn", Reference: "TXN-A", Recipient: amina, Network: "mtn", AmountKobo: 10000, Count: 1}},
+		told: []message{{amina, "delivered. Ref TXN-A."}, {bello, "failed. Ref TXN-B."}},
+	}
 }
 
 // The audit finds each thing that may be wrong, and nothing in books that are
@@ -102,54 +110,55 @@ func TestAudit(t *testing.T) {
 		b.purchases[ref] = p
 	}
 	for name, c := range map[string]struct {
-		spoil func(*run, *books, *[]stack.Delivery)
+		spoil func(*run, *books, *seen)
 		found error
 		want  string // in what the audit says
 	}{
 		"right": {},
-		"open": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) {
+		"open": {spoil: func(_ *run, b *books, _ *seen) {
 			change(*b, "TXN-B", func(p *bought) { p.state = "needs_review" })
 		}, want: "TXN-B is needs_review"},
-		"no purchase":    {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.purchases = nil }, want: "nobody bought anything"},
-		"never arrived":  {spoil: func(_ *run, _ *books, sold *[]stack.Delivery) { *sold = nil }, want: "mtn knows no delivery of TXN-A"},
-		"beside books":   {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { clear(b.attempts) }, want: `mtn delivered TXN-A, which is "" in the books`},
-		"one twice":      {spoil: func(_ *run, _ *books, sold *[]stack.Delivery) { (*sold)[0].Count = 2 }, want: "mtn delivered TXN-A 2 times"},
-		"not captured":   {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { clear(b.entries["capture"]) }, want: "0 captures, 1 deliveries"},
-		"another amount": {spoil: func(_ *run, _ *books, sold *[]stack.Delivery) { (*sold)[0].AmountKobo = 5000 }, want: "captured 10000"},
-		"two hops": {spoil: func(_ *run, b *books, sold *[]stack.Delivery) {
-			second := (*sold)[0]
+		"no purchase":    {spoil: func(_ *run, b *books, _ *seen) { b.purchases = nil }, want: "nobody bought anything"},
+		"never arrived":  {spoil: func(_ *run, _ *books, s *seen) { s.sold = nil }, want: "mtn knows no delivery of TXN-A"},
+		"beside books":   {spoil: func(_ *run, b *books, _ *seen) { clear(b.attempts) }, want: `mtn delivered TXN-A, which is "" in the books`},
+		"one twice":      {spoil: func(_ *run, _ *books, s *seen) { s.sold[0].Count = 2 }, want: "mtn delivered TXN-A 2 times"},
+		"not captured":   {spoil: func(_ *run, b *books, _ *seen) { clear(b.entries["capture"]) }, want: "0 captures, 1 deliveries"},
+		"another amount": {spoil: func(_ *run, _ *books, s *seen) { s.sold[0].AmountKobo = 5000 }, want: "captured 10000"},
+		"two hops": {spoil: func(_ *run, b *books, s *seen) {
+			second := s.sold[0]
 			second.Provider, second.Reference = "quickvend", "TXN-A-2"
-			*sold = append(*sold, second)
+			s.sold = append(s.sold, second)
 			b.attempts[attempt{"quickvend", "TXN-A-2"}] = tried{"TXN-A", "declined"}
 		}, want: "TXN-A was delivered 2 times"},
-		"released and delivered": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) {
+		"released and delivered": {spoil: func(_ *run, b *books, _ *seen) {
 			change(*b, "TXN-A", func(p *bought) { p.state = "failed" })
 		}, want: "TXN-A is failed and was delivered 1 times"},
-		"sum":           {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.accounts["float:mtn"]++ }, want: "the ledger sums to 1 kobo"},
+		"sum":           {spoil: func(_ *run, b *books, _ *seen) { b.accounts["float:mtn"]++ }, want: "the ledger sums to 1 kobo"},
 		"ledger check":  {found: errors.New("ussdctl: 1 violation"), want: "ussdctl: 1 violation"},
-		"not released":  {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { clear(b.entries["release"]) }, want: "captured false, released false"},
-		"wallet":        {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.wallets["2348031000000"] = [2]int64{10001, 0} }, want: "wallet 2348031000000 has 10001"},
-		"money in":      {spoil: func(r *run, _ *books, _ *[]stack.Delivery) { r.paid["2348031000001"]++ }, want: "30001 came in"},
-		"false screen":  {spoil: func(r *run, _ *books, _ *[]stack.Delivery) { r.successes[0].ref = "TXN-B" }, want: "was shown that TXN-B is delivered"},
-		"bought unsaid": {spoil: func(r *run, _ *books, _ *[]stack.Delivery) { clear(r.confirms) }, want: "confirmed 0 times and bought 1 times"},
-		"told two things": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) {
-			b.outbox = append(b.outbox, message{"2348031000000", "failed. Ref TXN-A."})
+		"not released":  {spoil: func(_ *run, b *books, _ *seen) { clear(b.entries["release"]) }, want: "captured false, released false"},
+		"wallet":        {spoil: func(_ *run, b *books, _ *seen) { b.wallets["2348031000000"] = [2]int64{10001, 0} }, want: "wallet 2348031000000 has 10001"},
+		"money in":      {spoil: func(r *run, _ *books, _ *seen) { r.paid["2348031000001"]++ }, want: "30001 came in"},
+		"false screen":  {spoil: func(r *run, _ *books, _ *seen) { r.successes[0].ref = "TXN-B" }, want: "was shown that TXN-B is delivered"},
+		"bought unsaid": {spoil: func(r *run, _ *books, _ *seen) { clear(r.confirms) }, want: "confirmed 0 times and bought 1 times"},
+		"told two things": {spoil: func(_ *run, _ *books, s *seen) {
+			s.told = append(s.told, message{"2348031000000", "failed. Ref TXN-A."})
 		}, want: "TXN-A has 2 final messages"},
-		"told again": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.outbox = append(b.outbox, b.outbox[0]) }, want: "1 messages came again, and 0 can have been cut off"},
-		"told another": {spoil: func(_ *run, b *books, _ *[]stack.Delivery) { b.outbox[0].msisdn = "2348031000001" },
+		"not told":   {spoil: func(_ *run, _ *books, s *seen) { s.told = s.told[1:] }, want: "nobody was told how TXN-A ended"},
+		"told again": {spoil: func(_ *run, _ *books, s *seen) { s.told = append(s.told, s.told[0]) }, want: "1 messages came again, and 0 can have been cut off"},
+		"told another": {spoil: func(_ *run, _ *books, s *seen) { s.told[0].msisdn = "2348031000001" },
 			want: `2348031000001 was told "delivered. Ref TXN-A."`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, b, sold := audited()
+			r, b, s := audited()
 			if c.spoil != nil {
-				c.spoil(r, &b, &sold)
+				c.spoil(r, &b, &s)
 			}
 			r.decided(b)
-			r.delivered(b, sold)
+			r.delivered(b, s.sold)
 			r.ledger(b, c.found)
 			r.wallets(b)
 			r.screens(b)
-			r.messages(b, b.outbox)
+			r.messages(b, s.told)
 			switch err := r.problems(); {
 			case c.want == "" && err != nil:
 				t.Error(err)

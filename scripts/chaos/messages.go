@@ -9,8 +9,14 @@ import (
 // message is a text that tells a subscriber how a purchase ended.
 type message struct{ msisdn, text string }
 
-// told are the messages of the run: those that the outbox has for subscribers.
-func (r *run) told(b books) []message { return b.outbox }
+// told are the messages that came to handsets.
+func (r *run) told() []message {
+	var told []message
+	for _, sms := range r.sim.SMS("") {
+		told = append(told, message{sms.To, sms.Text})
+	}
+	return told
+}
 
 // unsent is how many messages wait; -1 if nobody can tell.
 func (r *run) unsent(ctx context.Context) (n int) {
@@ -31,8 +37,8 @@ const sending = 64
 // about finds which purchase a message is about.
 var about = regexp.MustCompile(`Ref (TXN-[0-9A-Z]+)`)
 
-// messages: nobody is told two things about a purchase, or anything about
-// another's. A text that comes again is counted for itself: what is cut off
+// messages: everybody is told how his purchase ended, and nobody two things about
+// one, or anything about another's. A text that comes again is counted for itself: what is cut off
 // between sending it and writing that down is sent again.
 func (r *run) messages(b books, told []message) {
 	var bad []string
@@ -50,6 +56,11 @@ func (r *run) messages(b books, told []message) {
 			texts[ref] = make(map[message]int)
 		}
 		texts[ref][m]++
+	}
+	for ref := range b.purchases {
+		if texts[ref] == nil {
+			bad = append(bad, "nobody was told how "+ref+" ended")
+		}
 	}
 	repeats := 0
 	for ref, different := range texts {
