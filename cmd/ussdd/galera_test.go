@@ -75,7 +75,7 @@ func loseNode(t *testing.T, nodes string, how syscall.Signal) {
 		for d, desk := range desks {
 			buyers.Go(func() {
 				for n := range each / len(desks) {
-					order := purchase.Order{Key: fmt.Sprint(i, d, n), Session: 1, MSISDN: payer(i), Recipient: payer(i), Network: "mtn", Amount: amount}
+					order := purchase.Order{Key: fmt.Sprint(i, d, n), Session: 1, MSISDN: payer(i), Recipient: payer(i), Network: "mtn", Amount: amount, Again: true}
 					p, err := desk.Buy(ctx, order)
 					for errors.Is(err, purchase.ErrUnknown) && ctx.Err() == nil {
 						p, err = desk.Buy(ctx, order) // as a subscriber does who saw an error
