@@ -21,19 +21,21 @@ type Deposit struct {
 	Amount    int64     `db:"amount"`    // kobo
 	Body      []byte    `db:"body"`      // the report as it came
 	At        time.Time `db:"-"`
+	UndoneAt  time.Time `db:"-"` // when its entry was reversed; zero = it was not
 }
 
 type depositRow struct {
 	Deposit
-	AtMS int64 `db:"at"`
+	AtMS     int64 `db:"at"`
+	UndoneMS int64 `db:"undone_at"`
 }
 
 func (r depositRow) deposit() Deposit {
-	r.Deposit.At = instant(r.AtMS)
+	r.Deposit.At, r.Deposit.UndoneAt = instant(r.AtMS), instant(r.UndoneMS)
 	return r.Deposit
 }
 
-const selectDeposit = "SELECT provider, reference, account, msisdn, amount, body, at FROM deposits"
+const selectDeposit = "SELECT provider, reference, account, msisdn, amount, body, at, undone_at FROM deposits"
 
 // LinkAccount has deposits to a provider's account go to msisdn's wallet.
 // Errors: ErrMismatch if the account is another's.
@@ -72,8 +74,9 @@ func accountOwner(ctx context.Context, tx *sqlx.Tx, provider, account string) (m
 // funding:PROVIDER to the wallet of the account's owner, or to
 // suspense:deposits if the account is nobody's. (Provider, Reference) makes it
 // idempotent: booked is false the second time and nothing changes, or the error
-// is ErrMismatch if the account or the amount is another. stored says whose
-// wallet has it.
+// is ErrMismatch if the account or the amount is another. One that an operator
+// has credited by its provider and reference before it was reported is recorded
+// and not booked again. stored says whose wallet has it.
 func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bool, err error) {
 	err = errors.Join(validAmount(d.Amount), validSource("provider", d.Provider), validName("reference", d.Reference, 120),
 		validName("account", d.Account, 64))
@@ -97,12 +100,21 @@ func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bo
 		if stored.MSISDN, err = accountOwner(ctx, tx, d.Provider, d.Account); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO deposits (provider, reference, account, msisdn, amount, body, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		msisdn, amount, byHand, err := creditOf(ctx, tx, d.Provider+":"+d.Reference)
+		switch {
+		case err != nil:
+			return err
+		case byHand && (amount != d.Amount || stored.MSISDN != "" && stored.MSISDN != msisdn):
+			return ErrMismatch
+		case byHand:
+			stored.MSISDN = msisdn
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO deposits (provider, reference, account, msisdn, amount, body, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
 			d.Provider, d.Reference, d.Account, stored.MSISDN, d.Amount, d.Body, millis(stored.At))
 		if db.engine.duplicate(err) {
 			return errAgain
 		}
-		if err != nil {
+		if err != nil || byHand {
 			return err
 		}
 		booked = true
@@ -144,7 +156,7 @@ func (db *DB) pay(ctx context.Context, tx *sqlx.Tx, msisdn string, amount int64)
 
 // AssignDeposit moves a deposit in suspense to msisdn's wallet, for an operator
 // who gives a reason. Errors: ErrNotFound; ErrConflict if it is a wallet's
-// already; ErrApproval.
+// already or was undone; ErrApproval.
 func (db *DB) AssignDeposit(ctx context.Context, op Operation, provider, reference, msisdn string) error {
 	if err := validMSISDN(msisdn); err != nil {
 		return fmt.Errorf("assign deposit: %w", err)
@@ -155,14 +167,19 @@ func (db *DB) AssignDeposit(ctx context.Context, op Operation, provider, referen
 		if err != nil {
 			return err
 		}
-		err = one(tx.ExecContext(ctx, "UPDATE deposits SET msisdn = ? WHERE provider = ? AND reference = ? AND msisdn = ''", msisdn, provider, reference))
+		err = one(tx.ExecContext(ctx, "UPDATE deposits SET msisdn = ? WHERE provider = ? AND reference = ? AND msisdn = '' AND undone_at = 0",
+			msisdn, provider, reference))
 		if err != nil {
 			return err
 		}
 		if err := db.pay(ctx, tx, msisdn, d.Amount); err != nil {
 			return err
 		}
-		return db.post(ctx, tx, entry{kind: entryAssign, reference: op.Subject, msisdn: msisdn, note: clip(op.Reason, 255)},
+		assignment, err := nextAssignment(ctx, tx, op.Subject)
+		if err != nil {
+			return err
+		}
+		return db.post(ctx, tx, entry{kind: entryAssign, reference: assignment, msisdn: msisdn, note: clip(op.Reason, 255)},
 			posting{accountDeposits, -d.Amount}, posting{accountWallet + msisdn, d.Amount})
 	})
 	if err != nil {
@@ -171,11 +188,50 @@ func (db *DB) AssignDeposit(ctx context.Context, op Operation, provider, referen
 	return nil
 }
 
+// numbered separates the reference of a deposit from the number of its assignment,
+// from the second on.
+const numbered = " #"
+
+// nextAssignment is the reference of the next assignment of a deposit, which has
+// one more each time that the last one was undone.
+func nextAssignment(ctx context.Context, tx *sqlx.Tx, deposit string) (string, error) {
+	reference := deposit
+	for n := 2; ; n++ {
+		var used int
+		err := tx.GetContext(ctx, &used, "SELECT COUNT(*) FROM entries WHERE kind = ? AND reference = ?", entryAssign, reference)
+		if err != nil || used == 0 {
+			return reference, err
+		}
+		reference = deposit + numbered + strconv.Itoa(n)
+	}
+}
+
+// undoDeposit marks the deposit that an entry booked or assigned, because the
+// entry is being reversed: it was never there, or is nobody's again. What is in a
+// wallet by an assignment is not undone before that.
+func (db *DB) undoDeposit(ctx context.Context, tx *sqlx.Tx, kind, reference string) error {
+	provider, reference, _ := strings.Cut(reference, ":")
+	switch kind {
+	case entryCredit: // most are of no deposit
+		_, err := tx.ExecContext(ctx, "UPDATE deposits SET undone_at = ? WHERE provider = ? AND reference = ?", millis(db.now()), provider, reference)
+		return err
+	case entryDeposit:
+		return one(tx.ExecContext(ctx, "UPDATE deposits SET undone_at = ? WHERE provider = ? AND reference = ? AND msisdn = ''",
+			millis(db.now()), provider, reference))
+	case entryAssign:
+		if i := strings.LastIndex(reference, numbered); i > 0 {
+			reference = reference[:i]
+		}
+		return one(tx.ExecContext(ctx, "UPDATE deposits SET msisdn = '' WHERE provider = ? AND reference = ? AND msisdn <> ''", provider, reference))
+	}
+	return nil
+}
+
 // ListDeposits lists deposits, newest first; with suspense only those that are
-// nobody's. limit 0 = 100.
+// nobody's and were not undone. limit 0 = 100.
 func (db *DB) ListDeposits(ctx context.Context, suspense bool, n int) ([]Deposit, error) {
 	var w where
-	w.add(suspense, "msisdn = ''")
+	w.add(suspense, "msisdn = '' AND undone_at = 0")
 	var rows []depositRow
 	if err := db.r.SelectContext(ctx, &rows, selectDeposit+w.String()+" ORDER BY at DESC, provider, reference LIMIT ?", limit(n)); err != nil {
 		return nil, fmt.Errorf("list deposits: %w", err)
@@ -260,17 +316,18 @@ func (db *DB) Floats(ctx context.Context) (floats []Float, err error) {
 
 // ReverseEntry undoes a journal entry with a new one that mirrors it. Only
 // credits, deposits, assignments and top-ups can be undone; purchases have
-// operations of their own. Errors: ErrNotFound; ErrConflict if it was undone
-// before; ErrInsufficient if the wallet has spent the money; ErrInvalid;
+// operations of their own. A deposit whose assignment is undone is nobody's again.
+// Errors: ErrNotFound; ErrConflict if it was undone before, or if it is a deposit
+// that a wallet has been given since; ErrInsufficient if the wallet has spent the money; ErrInvalid;
 // ErrApproval.
 func (db *DB) ReverseEntry(ctx context.Context, op Operation, id int64) error {
 	op.Action, op.Subject = "ledger reverse", "entry "+strconv.FormatInt(id, 10)
 	err := db.operate(ctx, op, func(tx *sqlx.Tx) error {
 		var e struct {
-			Kind, MSISDN string
-			Undone       int
+			Kind, MSISDN, Reference string
+			Undone                  int
 		}
-		err := tx.GetContext(ctx, &e, `SELECT kind, msisdn, (SELECT COUNT(*) FROM entries r WHERE r.reverses_id = entries.id) AS undone
+		err := tx.GetContext(ctx, &e, `SELECT kind, msisdn, reference, (SELECT COUNT(*) FROM entries r WHERE r.reverses_id = entries.id) AS undone
 			FROM entries WHERE id = ?`, id)
 		switch {
 		case err != nil:
@@ -279,6 +336,9 @@ func (db *DB) ReverseEntry(ctx context.Context, op Operation, id int64) error {
 			return ErrConflict
 		case e.Kind != entryCredit && e.Kind != entryDeposit && e.Kind != entryAssign && e.Kind != entryTopUp:
 			return fmt.Errorf("an entry of kind %s is not reversed by itself: %w", e.Kind, ErrInvalid)
+		}
+		if err := db.undoDeposit(ctx, tx, e.Kind, e.Reference); err != nil {
+			return err
 		}
 		return db.mirror(ctx, tx, id, e.MSISDN, op.Reason)
 	})

@@ -48,6 +48,70 @@ func deposits(f *fixture) {
 	f.accounts(total("funding:paystack", -570_00), total("suspense:deposits", 0), total("wallet:*", 570_00))
 }
 
+// depositsCredited: what an operator credits by hand and what the provider reports
+// is one payment, whichever comes first.
+func depositsCredited(f *fixture) {
+	_, _, err := f.db.Credit(f.ctx, amina, 50_00, "paystack", "r-1", "")
+	f.wantErr("credit", err, nil)
+	d := store.Deposit{Provider: "paystack", Reference: "r-1", Account: "nobody", Amount: 50_00}
+	for range 2 {
+		if got, booked, err := f.db.Deposit(f.ctx, d); err != nil || booked || got.MSISDN != amina {
+			f.Errorf("reported after the credit: %+v, %v, %v", got, booked, err)
+		}
+	}
+	_, _, err = f.db.Credit(f.ctx, amina, 60_00, "paystack", "r-2", "")
+	f.wantErr("credit", err, nil)
+	d.Reference = "r-2"
+	_, _, err = f.db.Deposit(f.ctx, d)
+	f.wantErr("another amount", err, store.ErrMismatch)
+
+	d.Reference = "r-3"
+	if _, booked, err := f.db.Deposit(f.ctx, d); err != nil || !booked {
+		f.Errorf("to suspense: %v, %v", booked, err)
+	}
+	_, _, err = f.db.Credit(f.ctx, amina, 50_00, "paystack", "r-3", "")
+	f.wantErr("credited after the report", err, store.ErrMismatch)
+	f.accounts(total("funding:paystack", -160_00), total("suspense:deposits", 50_00), total("wallet:*", 110_00))
+	if v := f.check().Violations; len(v) != 0 {
+		f.Errorf("violations %+v", v)
+	}
+}
+
+// depositsUndone: an assignment to the wrong wallet is undone and made again, and a
+// deposit is in a wallet or undone, never both.
+func depositsUndone(f *fixture) {
+	d := store.Deposit{Provider: "paystack", Reference: "r-1", Account: "nobody", Amount: 50_00}
+	if _, _, err := f.db.Deposit(f.ctx, d); err != nil {
+		f.Fatal(err)
+	}
+	suspense := func(want int) {
+		f.Helper()
+		if list, err := f.db.ListDeposits(f.ctx, true, 0); err != nil || len(list) != want {
+			f.Errorf("suspense %+v, %v, want %d", list, err, want)
+		}
+	}
+	reverse := func(kind, reference string) error {
+		return f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf(kind, reference))
+	}
+	assign := func(msisdn string) error { return f.db.AssignDeposit(f.ctx, by("ngozi"), "paystack", "r-1", msisdn) }
+	f.wantErr("to the wrong one", assign(amina), nil)
+	f.wantErr("a deposit that a wallet has", reverse("deposit", "paystack:r-1"), store.ErrConflict)
+	f.wantErr("the assignment", reverse("assign", "paystack:r-1"), nil)
+	f.wallet(amina, 0, 0)
+	suspense(1)
+	f.wantErr("to the right one", assign(bola), nil)
+	f.wallet(bola, 50_00, 0)
+	f.wantErr("that too", reverse("assign", "paystack:r-1 #2"), nil)
+	suspense(1)
+	f.wantErr("the deposit", reverse("deposit", "paystack:r-1"), nil)
+	suspense(0)
+	f.wantErr("one that is undone", assign(bola), store.ErrConflict)
+	f.accounts(total("funding:paystack", 0), total("suspense:deposits", 0), total("wallet:*", 0))
+	if v := f.check().Violations; len(v) != 0 {
+		f.Errorf("violations %+v", v)
+	}
+}
+
 func depositsAtOnce(f *fixture) {
 	var booked atomic.Int64
 	times(10, func(int) {

@@ -73,6 +73,8 @@ var suite = []struct {
 
 	{"deposits", deposits},
 	{"deposits at once", depositsAtOnce},
+	{"deposits credited by hand", depositsCredited},
+	{"deposits undone", depositsUndone},
 	{"entries are reversed", entriesReversed},
 	{"floats are topped up", floatsToppedUp},
 	{"operators have names", operatorNames},

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -107,7 +106,8 @@ func (db *DB) ListWallets(ctx context.Context, f WalletFilter) ([]Wallet, error)
 // Credit puts amount kobo from funding:source into the wallet of msisdn, which
 // it opens if need be. (source, reference) makes it idempotent: the second time
 // credited is false and nothing changes, or the error is ErrMismatch if the
-// wallet or the amount is another. The wallet returned is as it stands
+// wallet or the amount is another, or if a provider of the source's name has
+// reported a deposit by that reference, which is to be assigned. The wallet returned is as it stands
 // afterwards. note is kept with the entry.
 func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, reference, note string) (credited bool, w Wallet, err error) {
 	err = errors.Join(validMSISDN(msisdn), validAmount(amount), validSource("source", source), validName("reference", reference, 120))
@@ -117,19 +117,20 @@ func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, r
 	e := entry{kind: entryCredit, reference: source + ":" + reference, msisdn: msisdn, note: clip(note, 255)}
 	err = db.tx(ctx, func(tx *sqlx.Tx) error {
 		credited = false
-		var old struct {
-			MSISDN string `db:"msisdn"`
-			Amount int64  `db:"amount"`
-		}
-		err := tx.GetContext(ctx, &old, `SELECT e.msisdn, p.amount FROM entries e JOIN postings p ON p.entry_id = e.id AND p.amount > 0
-			WHERE e.kind = ? AND e.reference = ?`, e.kind, e.reference)
+		whose, paid, before, err := creditOf(ctx, tx, e.reference)
 		switch {
-		case err == nil && (old.MSISDN != msisdn || old.Amount != amount):
+		case err != nil:
+			return err
+		case before && (whose != msisdn || paid != amount):
 			return ErrMismatch
-		case err == nil:
+		case before:
 			w, err = getWallet(ctx, tx, msisdn)
 			return err
-		case !errors.Is(err, sql.ErrNoRows):
+		}
+		if _, err := depositBy(ctx, tx, source, reference); !errors.Is(err, ErrNotFound) {
+			if err == nil {
+				err = fmt.Errorf("%s has reported it as a deposit, assign that: %w", source, ErrMismatch)
+			}
 			return err
 		}
 		if err := db.pay(ctx, tx, msisdn, amount); err != nil {
@@ -146,6 +147,16 @@ func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, r
 		return false, Wallet{}, fmt.Errorf("credit %s: %w", reference, err)
 	}
 	return credited, w, nil
+}
+
+// creditOf is whose wallet was credited by a reference, and how much.
+func creditOf(ctx context.Context, tx *sqlx.Tx, reference string) (msisdn string, amount int64, found bool, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT e.msisdn, p.amount FROM entries e JOIN postings p ON p.entry_id = e.id AND p.amount > 0
+		WHERE e.kind = ? AND e.reference = ?`, entryCredit, reference).Scan(&msisdn, &amount)
+	if err = notFound(err); errors.Is(err, ErrNotFound) {
+		return "", 0, false, nil
+	}
+	return msisdn, amount, err == nil, err
 }
 
 // move adds to the balance and to the held sum of a wallet; false if it is not

@@ -305,24 +305,25 @@ func depositList(c *call) error {
 	}
 	if c.json {
 		type row struct {
-			Provider  string    `json:"provider"`
-			Reference string    `json:"reference"`
-			Account   string    `json:"account"`
-			MSISDN    string    `json:"msisdn,omitempty"`
-			Amount    int64     `json:"amount_kobo"`
-			At        time.Time `json:"at"`
+			Provider  string     `json:"provider"`
+			Reference string     `json:"reference"`
+			Account   string     `json:"account"`
+			MSISDN    string     `json:"msisdn,omitempty"`
+			Amount    int64      `json:"amount_kobo"`
+			At        time.Time  `json:"at"`
+			Undone    *time.Time `json:"undone_at,omitempty"`
 		}
 		rows := make([]row, len(deposits))
 		for i, d := range deposits {
-			rows[i] = row{d.Provider, d.Reference, d.Account, c.maskPresent(d.MSISDN), d.Amount, d.At}
+			rows[i] = row{d.Provider, d.Reference, d.Account, c.maskPresent(d.MSISDN), d.Amount, d.At, present(d.UndoneAt)}
 		}
 		return c.print(rows)
 	}
 	rows := make([][]string, len(deposits))
 	for i, d := range deposits {
-		rows[i] = []string{when(d.At), d.Provider, d.Reference, d.Account, menus.Naira(d.Amount), c.maskPresent(d.MSISDN)}
+		rows[i] = []string{when(d.At), d.Provider, d.Reference, d.Account, menus.Naira(d.Amount), c.maskPresent(d.MSISDN), when(d.UndoneAt)}
 	}
-	return table(c.out, []string{"AT", "PROVIDER", "REFERENCE", "ACCOUNT", "AMOUNT", "WALLET"}, rows)
+	return table(c.out, []string{"AT", "PROVIDER", "REFERENCE", "ACCOUNT", "AMOUNT", "WALLET", "UNDONE"}, rows)
 }
 
 func (c *call) maskPresent(msisdn string) string {

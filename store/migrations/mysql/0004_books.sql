@@ -128,6 +128,7 @@ CREATE TABLE IF NOT EXISTS deposits (
     amount    BIGINT       NOT NULL,
     body      MEDIUMBLOB   NOT NULL,
     at        BIGINT       NOT NULL,
+    undone_at BIGINT       NOT NULL DEFAULT 0,
     PRIMARY KEY (provider, reference),
     INDEX deposits_at (at),
     CONSTRAINT deposits_amount CHECK (amount > 0)

@@ -239,6 +239,7 @@ CREATE TABLE deposits (
     amount    INTEGER NOT NULL CHECK (amount > 0),
     body      BLOB    NOT NULL,
     at        INTEGER NOT NULL,
+    undone_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (provider, reference)
 ) STRICT;
 
