@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -291,7 +292,7 @@ func (db *DB) Record(ctx context.Context, p Purchase, a Attempt, next string) (P
 		switch next {
 		case Pending, Review:
 			if stored.UnsureAt.IsZero() {
-				stored.UnsureAt = stored.UpdatedAt
+				stored.UnsureAt = instant(millis(cmp.Or(a.FinishedAt, a.StartedAt, stored.UpdatedAt)))
 			}
 		case Held, Failed:
 			stored.FailedAt = stored.UpdatedAt

@@ -109,7 +109,7 @@ type Purchase struct {
 	UpdatedAt     time.Time `db:"-"`
 	DecidedAt     time.Time `db:"-"` // when it became delivered or failed
 	NextAt        time.Time `db:"-"` // when Due hands it to its owner; zero once decided
-	UnsureAt      time.Time `db:"-"` // when it first became pending: the clock of 24 hours runs from here
+	UnsureAt      time.Time `db:"-"` // since when it is, or was, ambiguous: the end of its first ambiguous attempt, or the beginning if nobody lived to see that. The clock of 24 hours runs from here
 	FailedAt      time.Time `db:"-"` // when it was known that the last attempt had failed: the clock of 30 seconds runs from here
 	Again         bool      `db:"-"` // for Hold alone, and not stored: the payer wants it although the same is open
 }

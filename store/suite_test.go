@@ -67,6 +67,7 @@ var suite = []struct {
 	{"vendors report by themselves", vendorsReport},
 	{"two operators", twoOperators},
 	{"journals only grow", journalsOnlyGrow},
+	{"doubts begin with the attempt", doubtsBegin},
 	{"breaches are listed", breachesListed},
 	{"variances are listed", variancesListed},
 	{"commission by vendor", commissionByVendor},

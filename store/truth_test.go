@@ -320,6 +320,29 @@ func journalsOnlyGrow(f *fixture) {
 	}
 }
 
+// doubtsBegin: the doubt is as old as the attempt, however late somebody came to
+// write it down.
+func doubtsBegin(f *fixture) {
+	f.fund(amina, 200_00)
+	p, a := f.begin(f.hold(f.order()), "v")
+	began := a.StartedAt
+	f.advance(25 * time.Hour) // nobody was there
+	a.State = store.Pending
+	p, err := f.db.Record(f.ctx, p, a, store.Pending)
+	if err != nil || p.UnsureAt.UnixMilli() != began.UnixMilli() {
+		f.Errorf("in doubt since %v, %v, want %v", p.UnsureAt, err, began)
+	}
+	if c, err := f.db.Clocks(f.ctx); err != nil || c.DecisionsLate != 1 {
+		f.Errorf("clocks %+v, %v", c, err)
+	}
+	q, b := f.begin(f.hold(f.order()), "v")
+	b.State, b.FinishedAt = store.Pending, f.now()
+	f.advance(time.Minute) // the ledger was in trouble
+	if q, err = f.db.Record(f.ctx, q, b, store.Pending); err != nil || q.UnsureAt.UnixMilli() != b.FinishedAt.UnixMilli() {
+		f.Errorf("in doubt since %v, %v, want %v", q.UnsureAt, err, b.FinishedAt)
+	}
+}
+
 func breachesListed(f *fixture) {
 	f.fund(amina, 1000_00)
 	slow, a := f.begin(f.hold(f.order()), "v")

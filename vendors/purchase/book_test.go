@@ -1,6 +1,7 @@
 package purchase_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (b *book) Record(_ context.Context, p purchase.Purchase, a purchase.Attempt
 	r.attempts[a.N-1] = a
 	switch {
 	case (next == purchase.Pending || next == purchase.Review) && r.UnsureAt.IsZero():
-		r.UnsureAt = r.UpdatedAt
+		r.UnsureAt = cmp.Or(a.FinishedAt, a.StartedAt)
 	case next == purchase.Held || next == purchase.Failed:
 		r.FailedAt = r.UpdatedAt
 		if was == purchase.Sending && !a.FinishedAt.IsZero() {

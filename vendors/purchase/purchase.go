@@ -115,7 +115,7 @@ type Purchase struct {
 	UpdatedAt     time.Time // last move
 	DecidedAt     time.Time // when it was delivered or failed; zero while open
 	NextAt        time.Time // when the reconciler looks at it, unless it is being worked on
-	UnsureAt      time.Time // when it first became Pending; zero if it never was
+	UnsureAt      time.Time // when its first ambiguous attempt ended, or began if nobody lived to see that; zero if there is none
 	FailedAt      time.Time // when it was known that the last attempt had failed; zero if it has not
 	Again         bool      // Order.Again, for Hold; not kept
 }
