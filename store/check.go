@@ -102,7 +102,7 @@ var rules = []rule{
 			FROM purchases p LEFT JOIN attempts a ON a.purchase_id = p.id WHERE {range} GROUP BY p.id, p.ref, p.state, p.attempts) t
 		WHERE n <> attempts OR delivered <> (state = 'delivered') OR sending <> (state = 'sending')
 			OR pending <> (state IN ('pending', 'needs_review')) OR reversed <> (state = 'reversed')
-			OR state = 'delivered_late' AND late = 0 OR state NOT IN ('delivered', 'delivered_late') AND late > 0`},
+			OR state = 'delivered_late' AND late = 0 OR state NOT IN ('delivered', 'delivered_late', 'reversed') AND late > 0`},
 
 	{"purchase-late", "purchases", "p.id", `SELECT CONCAT('purchase ', p.ref) AS subject, CONCAT('attempt ', a.n, ' was delivered late and is not booked') AS detail
 		FROM purchases p JOIN attempts a ON a.purchase_id = p.id AND a.state = 'delivered_late'

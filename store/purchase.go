@@ -24,7 +24,8 @@ var moves = map[string][]string{
 	Review:    {Pending, Delivered, Failed},
 	Delivered: {Reversed, Delivered}, // stays delivered when a second attempt turns out to have delivered too
 	Failed:    {Late},
-	Late:      {Late}, // as delivered
+	Late:      {Late},     // as delivered
+	Reversed:  {Reversed}, // likewise
 }
 
 // Moves is the table of the allowed changes of a purchase's state.

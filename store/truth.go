@@ -64,6 +64,7 @@ func (db *DB) Clocks(ctx context.Context) (Clocks, error) {
 //	failed          delivered_late  delivered_late  what the vendor took is a loss, or ends a dispute as one
 //	delivered,      delivered_late  as it was       what the vendor took twice is a loss
 //	delivered_late
+//	reversed        delivered_late  as it was       what the vendor took is a loss
 //	delivered       reversed        reversed        the capture is reversed and the wallet refunded
 //
 // Of a, VendorRef, Cost, Commission, Token, Detail, HTTPStatus and Queries are
@@ -85,7 +86,7 @@ func (db *DB) turn(ctx context.Context, tx *sqlx.Tx, p Purchase, a Attempt) (Pur
 	switch {
 	case a.State == Late && p.State == Failed:
 		next = Late
-	case a.State == Late && (p.State == Delivered || p.State == Late):
+	case a.State == Late && (p.State == Delivered || p.State == Late || p.State == Reversed):
 	case a.State == Reversed && p.State == Delivered:
 		next, from = Reversed, []any{Delivered, Delivered, Delivered}
 	default:
@@ -106,7 +107,7 @@ func (db *DB) turn(ctx context.Context, tx *sqlx.Tx, p Purchase, a Attempt) (Pur
 		if a.State == Reversed {
 			return db.undoCapture(ctx, tx, stored)
 		}
-		return db.bookLate(ctx, tx, stored, a, p.State == Failed)
+		return db.bookLate(ctx, tx, stored, a, p.State == Failed || p.State == Reversed)
 	})
 }
 
@@ -129,7 +130,7 @@ func (db *DB) undoCapture(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 }
 
 // bookLate books what a vendor took for a delivery that nobody paid for.
-// refunded tells that it is the purchase's first delivery.
+// refunded tells that it is the only delivery of the purchase, whose money is back.
 func (db *DB) bookLate(ctx context.Context, tx *sqlx.Tx, p Purchase, a Attempt, refunded bool) error {
 	loss := accountDoubled
 	if refunded {
@@ -245,31 +246,42 @@ func (db *DB) Rechecks(ctx context.Context, owner string, now, again time.Time, 
 }
 
 // Rechecked ends the rechecks of a decided purchase. confirmed tells that the
-// vendor's word agrees with the decision; a dispute is then over, since the
-// vendor took nothing.
+// vendors' word is known and in the books; a dispute is then over, since its
+// vendor took nothing, unless a late delivery has ended it. Errors: ErrConflict if
+// there is a dispute and p has changed, after which the rechecks go on.
 func (db *DB) Rechecked(ctx context.Context, p Purchase, confirmed bool) error {
 	err := db.tx(ctx, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM rechecks WHERE purchase_id = ?", p.ID); err != nil {
-			return err
+		if confirmed {
+			if err := db.endDispute(ctx, tx, p); err != nil {
+				return err
+			}
 		}
-		if !confirmed || p.State != Failed {
-			return nil
-		}
-		var dispute int64
-		err := tx.GetContext(ctx, &dispute, `SELECT e.id FROM entries e LEFT JOIN entries r ON r.reverses_id = e.id
-			WHERE e.kind = ? AND e.reference = ? AND r.id IS NULL`, entryDispute, p.Ref)
-		if err = notFound(err); errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return db.mirror(ctx, tx, dispute, p.MSISDN, "the vendor took nothing")
+		_, err := tx.ExecContext(ctx, "DELETE FROM rechecks WHERE purchase_id = ?", p.ID)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("rechecked: %w", err)
 	}
 	return nil
+}
+
+// endDispute reverses the dispute of a purchase whose vendor took nothing.
+func (db *DB) endDispute(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
+	var dispute int64
+	err := tx.GetContext(ctx, &dispute, `SELECT e.id FROM entries e LEFT JOIN entries r ON r.reverses_id = e.id
+		WHERE e.kind = ? AND e.reference = ? AND r.id IS NULL
+			AND NOT EXISTS (SELECT 1 FROM attempts WHERE purchase_id = ? AND vendor = ? AND state = ?)`, entryDispute, p.Ref, p.ID, p.Vendor, Late)
+	if err = notFound(err); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Nobody books a late delivery to the dispute meanwhile.
+	if err := one(tx.ExecContext(ctx, "UPDATE purchases SET version = version + 1 WHERE id = ? AND version = ?", p.ID, p.Version)); err != nil {
+		return err
+	}
+	return db.mirror(ctx, tx, dispute, p.MSISDN, "the vendor took nothing")
 }
 
 // How long a purchase is let alone after it has moved, for a vendor that reports
@@ -281,8 +293,8 @@ const (
 
 // AskSoon has a vendor asked about the purchase that it knows by a reference,
 // because it has reported something, which nobody believes: at once if the
-// purchase is pending, and also if it is decided, for the truth that came late;
-// but not before it has been quiet for a moment. soon is false if nothing is to
+// purchase is pending, and also if it needs review, which makes it pending again,
+// or is decided, for the truth that came late; but not before it has been quiet for a moment. soon is false if nothing is to
 // be asked. Errors: ErrNotFound.
 func (db *DB) AskSoon(ctx context.Context, vendor, reference string) (soon bool, err error) {
 	p, err := db.attempted(ctx, vendor, reference)
@@ -302,6 +314,12 @@ func (db *DB) AskSoon(ctx context.Context, vendor, reference string) (soon bool,
 			soon = n == 1
 			return err
 		})
+	case p.State == Review && now.Sub(p.UpdatedAt) >= decidedQuiet:
+		set := func(_ *sqlx.Tx, stored *Purchase) error { stored.NextAt = now; return nil }
+		_, err = db.change(ctx, p, Pending, set, func(*sqlx.Tx, Purchase) error { return nil })
+		if soon = err == nil; errors.Is(err, ErrConflict) {
+			err = nil // somebody has just done something about it
+		}
 	case !p.DecidedAt.IsZero() && now.Sub(p.UpdatedAt) >= decidedQuiet:
 		soon = true
 		err = db.tx(ctx, func(tx *sqlx.Tx) error { return db.recheckAt(ctx, tx, p.ID, now) })

@@ -206,6 +206,89 @@ func disputeEnds(f *fixture) {
 	}
 }
 
+// disputeMeetsTruth: a dispute is over once, by the vendor's word or by a delivery
+// that an operator has booked while the vendor was being asked.
+func disputeMeetsTruth(f *fixture) {
+	p, _ := inReview(f)
+	asked, err := f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := f.db.Resolve(f.ctx, by("ngozi"), p.Ref, store.Late); err != nil {
+		f.Fatal(err)
+	}
+	f.wantErr("the vendor had taken nothing", f.db.Rechecked(f.ctx, asked, true), nil)
+	f.accounts(total("float:v", 97_00), total("funding:test", -100_00), total("hold:*", 0), total("loss:late_delivery", -97_00),
+		total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+}
+
+// otherDisputeEnds: a dispute with one vendor is over although another delivered.
+func otherDisputeEnds(f *fixture) {
+	f.fund(amina, 100_00)
+	p, first := f.begin(f.hold(f.order()), "v")
+	p, a := f.begin(f.finish(p, first, store.NotSent, store.Held), "w")
+	p = f.finish(p, a, store.Pending, store.Pending)
+	p, err := f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	if err != nil {
+		f.Fatal(err)
+	}
+	old := p
+	first.State = store.Late
+	if p, err = f.db.Turn(f.ctx, p, first); err != nil {
+		f.Fatal(err)
+	}
+	f.wantErr("of before", f.db.Rechecked(f.ctx, old, true), store.ErrConflict)
+	f.wantErr("w took nothing", f.db.Rechecked(f.ctx, p, true), nil)
+	f.accounts(total("float:v", 97_00), total("float:w", 0), total("funding:test", -100_00), total("hold:*", 0), total("loss:late_delivery", -97_00),
+		total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+}
+
+// deliveredAndReversed: of two attempts the one that was captured is reversed, and
+// the other delivered; whichever comes out first.
+func deliveredAndReversed(f *fixture) {
+	for _, order := range [][2]int{{0, 1}, {1, 0}} {
+		f.fund(amina, 100_00)
+		p, first := f.begin(f.hold(f.order()), "v")
+		p, second := f.begin(f.finish(p, first, store.NotSent, store.Held), "w")
+		p = f.finish(p, second, store.Delivered, store.Delivered)
+		first.State, second.State = store.Late, store.Reversed
+		for _, i := range order {
+			var err error
+			if p, err = f.db.Turn(f.ctx, p, []store.Attempt{first, second}[i]); err != nil {
+				f.Fatal(err)
+			}
+		}
+		if p.State != store.Reversed {
+			f.Errorf("it is %s", p.State)
+		}
+	}
+	f.wallet(amina, 200_00, 0)
+	f.accounts(total("float:v", 194_00), total("float:w", 0), total("funding:test", -200_00), total("hold:*", 0), total("loss:double_delivery", -97_00),
+		total("loss:late_delivery", -97_00), total("revenue:mtn", 0), total("wallet:*", 200_00))
+	if v := f.check().Violations; len(v) != 0 {
+		f.Errorf("violations %+v", v)
+	}
+}
+
+// reportedInReview: a vendor's report about a purchase that waits for a person has
+// the vendor asked once more.
+func reportedInReview(f *fixture) {
+	p, a := inReview(f)
+	if soon, err := f.db.AskSoon(f.ctx, "v", a.Reference); err != nil || soon {
+		f.Errorf("a moment later: %v, %v", soon, err)
+	}
+	f.advance(time.Minute)
+	if soon, err := f.db.AskSoon(f.ctx, "v", a.Reference); err != nil || !soon {
+		f.Errorf("reported: %v, %v", soon, err)
+	}
+	due, err := f.db.Due(f.ctx, self, f.now(), 10)
+	if err != nil || len(due) != 1 || due[0].ID != p.ID || due[0].State != store.Pending || due[0].UnsureAt != p.UnsureAt {
+		f.Fatalf("due %+v, %v", due, err)
+	}
+	f.finish(due[0], a, store.Delivered, store.Delivered)
+	f.wallet(amina, 0, 0)
+}
+
 func deliveredAfterRelease(f *fixture) {
 	f.fund(bola, 1) // keeps the sum of the wallets from being that of one
 	f.fund(amina, 100_00)

@@ -50,7 +50,7 @@ var moves = map[string][]string{
 		Failed,    // release
 	},
 	Review: { // an operator
-		Pending,   // asked again
+		Pending,   // asked again; a vendor's call-back does so too
 		Delivered, // capture
 		Failed,    // release
 	},
@@ -63,6 +63,9 @@ var moves = map[string][]string{
 	},
 	DeliveredLate: {
 		DeliveredLate, // and a second attempt too
+	},
+	Reversed: {
+		Reversed, // an earlier attempt delivered; what it cost is our loss
 	},
 }
 
@@ -257,7 +260,7 @@ type Ledger interface {
 
 	// Turn records the truth about attempt a of the decided purchase p, whose
 	// State says it: DeliveredLate for a closed attempt that delivered, which makes Failed
-	// DeliveredLate and leaves Delivered and DeliveredLate; Reversed for the one that had
+	// DeliveredLate and leaves Delivered, DeliveredLate and Reversed; Reversed for the one that had
 	// delivered, which makes Delivered Reversed. The postings go with it. It
 	// writes p.Token.
 	Turn(ctx context.Context, p Purchase, a Attempt) (Purchase, error)
