@@ -39,20 +39,21 @@ const selectDeposit = "SELECT provider, reference, account, msisdn, amount, body
 
 // LinkAccount has deposits to a provider's account go to msisdn's wallet.
 // Errors: ErrMismatch if the account is another's.
-func (db *DB) LinkAccount(ctx context.Context, provider, account, msisdn string) error {
+func (db *DB) LinkAccount(ctx context.Context, op Operation, provider, account, msisdn string) error {
 	err := errors.Join(validMSISDN(msisdn), validSource("provider", provider), validName("account", account, 64))
 	if err == nil {
-		err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		op.Action, op.Subject = "account link "+msisdn, provider+":"+account
+		err = db.record(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 			_, err := tx.ExecContext(ctx, "INSERT INTO virtual_accounts (provider, account, msisdn, opened_at) VALUES (?, ?, ?, ?)",
 				provider, account, msisdn, millis(db.now()))
 			if !db.engine.duplicate(err) {
-				return err
+				return true, err
 			}
 			owner, err := accountOwner(ctx, tx, provider, account)
 			if err == nil && owner != msisdn {
 				err = ErrMismatch
 			}
-			return err
+			return false, err
 		})
 	}
 	if err != nil {

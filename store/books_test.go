@@ -12,11 +12,14 @@ import (
 )
 
 func deposits(f *fixture) {
-	if err := f.db.LinkAccount(f.ctx, "paystack", "9930000001", amina); err != nil {
+	if err := f.db.LinkAccount(f.ctx, by("ngozi"), "paystack", "9930000001", amina); err != nil {
 		f.Fatal(err)
 	}
-	f.wantErr("linked again", f.db.LinkAccount(f.ctx, "paystack", "9930000001", amina), nil)
-	f.wantErr("another's", f.db.LinkAccount(f.ctx, "paystack", "9930000001", bola), store.ErrMismatch)
+	f.wantErr("linked again", f.db.LinkAccount(f.ctx, by("ngozi"), "paystack", "9930000001", amina), nil)
+	f.wantErr("another's", f.db.LinkAccount(f.ctx, by("ngozi"), "paystack", "9930000001", bola), store.ErrMismatch)
+	if log, err := f.db.ListAudit(f.ctx, "paystack:9930000001", 0); err != nil || len(log) != 1 || log[0].Action != "account link "+amina || log[0].Operator != "ngozi" {
+		f.Errorf("audit %+v, %v", log, err)
+	}
 	d := store.Deposit{Provider: "paystack", Reference: "r-1", Account: "9930000001", Amount: 500_00, Body: []byte("{}")}
 	for i := range 2 {
 		got, booked, err := f.db.Deposit(f.ctx, d)

@@ -440,7 +440,7 @@ func everyCall(f *fixture, payer, name string) []func(*store.DB) error {
 	}
 	return []func(*store.DB) error{
 		func(db *store.DB) error { return db.OpenWallets(f.ctx, []string{payer}) },
-		func(db *store.DB) error { return db.LinkAccount(f.ctx, "paystack", name, payer) },
+		func(db *store.DB) error { return db.LinkAccount(f.ctx, by("ngozi"), "paystack", name, payer) },
 		credit("a", 100_00),
 		credit("b", 30_00),
 		deposit("a", name, 50_00),
@@ -451,7 +451,7 @@ func everyCall(f *fixture, payer, name string) []func(*store.DB) error {
 			_, err := db.TopUp(f.ctx, op, name, 1000_00, "bank:gtb", name)
 			return err
 		},
-		func(db *store.DB) error { return db.SetCommission(f.ctx, name, "", f.now(), 250) },
+		func(db *store.DB) error { return db.SetCommission(f.ctx, by("ngozi"), name, "", f.now(), 250) },
 		func(db *store.DB) error {
 			_, _, err := db.Hold(f.ctx, order)
 			return err

@@ -84,7 +84,7 @@ func (db *DB) post(ctx context.Context, tx *sqlx.Tx, e entry, postings ...postin
 // SetCommission sets what a network's airtime brings at a vendor from a time
 // on, in basis points of the face value. vendor "" is every vendor that has no
 // rate of its own for the network. What was captured keeps its rate.
-func (db *DB) SetCommission(ctx context.Context, network, vendor string, from time.Time, bps int) error {
+func (db *DB) SetCommission(ctx context.Context, op Operation, network, vendor string, from time.Time, bps int) error {
 	err := validName("network", network, 32)
 	if err == nil && vendor != "" {
 		err = validName("vendor", vendor, 64)
@@ -93,18 +93,22 @@ func (db *DB) SetCommission(ctx context.Context, network, vendor string, from ti
 		err = fmt.Errorf("commission of %d basis points: %w", bps, ErrInvalid)
 	}
 	if err == nil {
-		err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		op.Action, op.Subject = fmt.Sprintf("commission set %d from %s", bps, from.UTC().Format(time.RFC3339)), network
+		if vendor != "" {
+			op.Subject += " at " + vendor
+		}
+		err = db.record(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 			n, err := affected(tx.ExecContext(ctx, "UPDATE commissions SET bps = ? WHERE network = ? AND vendor = ? AND valid_from = ?",
 				bps, network, vendor, millis(from)))
 			if err != nil || n == 1 {
-				return err
+				return true, err
 			}
 			_, err = tx.ExecContext(ctx, "INSERT INTO commissions (network, vendor, valid_from, bps) VALUES (?, ?, ?, ?)",
 				network, vendor, millis(from), bps)
 			if db.engine.duplicate(err) {
-				return errAgain
+				err = errAgain
 			}
-			return err
+			return true, err
 		})
 	}
 	if err != nil {

@@ -473,11 +473,14 @@ func commissionByVendor(f *fixture) {
 		from   time.Time
 		bps    int
 	}{{"v", f.now().Add(time.Hour), 200}, {"v", f.now().Add(2 * time.Hour), 100}, {"", f.now().Add(3 * time.Hour), 50}, {"v", f.now().Add(2 * time.Hour), 150}} {
-		if err := f.db.SetCommission(f.ctx, "mtn", c.vendor, c.from, c.bps); err != nil {
+		if err := f.db.SetCommission(f.ctx, by("ngozi"), "mtn", c.vendor, c.from, c.bps); err != nil {
 			f.Error(err)
 		}
 	}
-	f.wantErr("too much", f.db.SetCommission(f.ctx, "mtn", "v", f.now(), 10001), store.ErrInvalid)
+	if log, err := f.db.ListAudit(f.ctx, "mtn at v", 0); err != nil || len(log) == 0 || log[0].Operator != "ngozi" || !strings.HasPrefix(log[0].Action, "commission set ") {
+		f.Errorf("audit %+v, %v", log, err)
+	}
+	f.wantErr("too much", f.db.SetCommission(f.ctx, by("ngozi"), "mtn", "v", f.now(), 10001), store.ErrInvalid)
 	for hours, want := range []map[string]int{{"v": 300, "w": 300}, {"v": 200, "w": 300}, {"v": 150, "w": 300}, {"v": 150, "w": 50}} {
 		for vendor, bps := range want {
 			got, err := store.CommissionFor(f.ctx, f.db, "mtn", vendor, f.now().Add(time.Duration(hours)*time.Hour))

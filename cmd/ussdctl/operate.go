@@ -45,6 +45,8 @@ var moneyCommands = []command{
 		}},
 	{name: "commission set", args: "[-vendor VENDOR] [-from TIME] NETWORK BPS", n: 2, does: "what a network's airtime brings from a time on, in basis points",
 		run: commissionSet, flags: func(c *call, f *flag.FlagSet) {
+			who(c, f)
+			f.StringVar(&c.reason, "reason", "set by hand", "`why`")
 			f.StringVar(&c.source, "vendor", "", "only at this `VENDOR`")
 			f.StringVar(&c.origin, "from", "", "`TIME` as 2026-12-01T00:00:00+01:00, instead of now")
 		}},
@@ -55,7 +57,10 @@ var moneyCommands = []command{
 	}},
 	{name: "ledger reverse", args: "-reason WHY ENTRY", n: 1, does: "undo a credit, deposit, assignment or top-up with an entry that mirrors it",
 		run: ledgerReverse, flags: approvable},
-	{name: "account link", args: "PROVIDER ACCOUNT MSISDN", n: 3, does: "have deposits to a provider's account go to a wallet", run: accountLink},
+	{name: "account link", args: "PROVIDER ACCOUNT MSISDN", n: 3, does: "have deposits to a provider's account go to a wallet", run: accountLink, flags: func(c *call, f *flag.FlagSet) {
+		who(c, f)
+		f.StringVar(&c.reason, "reason", "linked by hand", "`why`")
+	}},
 	{name: "deposit list", does: "deposits that providers reported, newest first", run: depositList, flags: func(c *call, f *flag.FlagSet) {
 		listFlags(c, f)
 		f.BoolVar(&c.suspense, "suspense", false, "only those that are nobody's yet")
@@ -216,7 +221,11 @@ func commissionSet(c *call) error {
 			return misused("-from %s: it is a time such as 2026-12-01T00:00:00+01:00", c.origin)
 		}
 	}
-	return c.db.SetCommission(c.ctx, c.args[0], c.source, from, bps)
+	op, err := c.by()
+	if err != nil {
+		return err
+	}
+	return c.db.SetCommission(c.ctx, op, c.args[0], c.source, from, bps)
 }
 
 func ledgerList(c *call) error {
@@ -291,7 +300,11 @@ func accountLink(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.db.LinkAccount(c.ctx, c.args[0], c.args[1], msisdn); err != nil {
+	op, err := c.by()
+	if err != nil {
+		return err
+	}
+	if err := c.db.LinkAccount(c.ctx, op, c.args[0], c.args[1], msisdn); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.out, "account %s at %s is %s's\n", c.args[1], c.args[0], msisdn)

@@ -117,7 +117,7 @@ func TestServeWebhooks(t *testing.T) {
 	}
 	defer db.Close()
 	for account, provider := range map[string]string{"9930000001": "paystack", "ours-4": "flutterwave"} {
-		if err := db.LinkAccount(t.Context(), provider, account, "2348031234567"); err != nil {
+		if err := db.LinkAccount(t.Context(), store.Operation{Operator: "ngozi", Reason: "opened"}, provider, account, "2348031234567"); err != nil {
 			t.Fatal(err)
 		}
 	}

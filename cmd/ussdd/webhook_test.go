@@ -57,7 +57,7 @@ func hooked(t *testing.T, change func(*webhookConfig)) (*webhooks, *store.DB, *b
 		t.Fatal(err)
 	}
 	for account, provider := range map[string]string{"9930000001": "paystack", "9930000002": "monnify", "ours-3": "flutterwave", "ours-4": "flutterwave"} {
-		if err := db.LinkAccount(t.Context(), provider, account, "2348031234567"); err != nil {
+		if err := db.LinkAccount(t.Context(), store.Operation{Operator: "ngozi", Reason: "opened"}, provider, account, "2348031234567"); err != nil {
 			t.Fatal(err)
 		}
 	}
