@@ -69,6 +69,10 @@ func (l *Link) Send(ctx context.Context, m SMS) (id string, err error) {
 	case got = <-became:
 	case <-ctx.Done():
 		got.err = l.callBack(r)
+		select {
+		case got = <-became: // it was told just then, and is not to be sent again
+		default:
+		}
 	}
 	if got.err != nil {
 		return "", fmt.Errorf("short message: %w", got.err)

@@ -43,6 +43,38 @@ func (s *sending) ends(t *testing.T, id string, err error) {
 	}
 }
 
+// endsLate is a context that has ended as soon as somebody waits for that, and not
+// before what he does so with has happened.
+type endsLate struct {
+	context.Context
+	happened func()
+}
+
+func (c endsLate) Done() <-chan struct{} {
+	c.happened()
+	over := make(chan struct{})
+	close(over)
+	return over
+}
+
+// What the SMSC has taken counts as sent also if the time is over at the same
+// moment: it would come twice.
+func TestSendAnsweredAtTheLastMoment(t *testing.T) {
+	for range 20 { // a select chooses at random
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, nil)
+			s := r.bound()
+			ctx := endsLate{t.Context(), func() {
+				s.answer(s.expectSubmit("sms"), 0)
+				synctest.Wait()
+			}}
+			if id, err := r.link.Send(ctx, smpp.SMS{From: "999", To: testMSISDN, Text: "sms"}); id != "7F3A" || err != nil {
+				t.Errorf("sent as %q, %v", id, err)
+			}
+		})
+	}
+}
+
 // What a short message is on the wire, in one profile of each kind.
 func TestSendPDU(t *testing.T) {
 	for name, want := range map[string]struct {
