@@ -474,6 +474,32 @@ func outbox(f *fixture) {
 	}
 }
 
+// outboxOvertaken: what could not be sent before it became untrue is never sent.
+func outboxOvertaken(f *fixture) {
+	f.messages = true
+	f.db = f.open()
+	day := busyDay(f)
+	for kind, truth := range map[string]string{store.Delivered: store.Reversed, store.Failed: store.Late} {
+		if _, err := f.db.Resolve(f.ctx, by("ngozi"), day[kind].Ref, truth); err != nil {
+			f.Fatal(err)
+		}
+	}
+	due, err := f.db.DueMessages(f.ctx, f.now(), f.now().Add(time.Minute), 10)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var kinds []string
+	for _, m := range due {
+		kinds = append(kinds, m.Kind)
+	}
+	if slices.Sort(kinds); !slices.Equal(kinds, []string{store.Late, store.Reversed}) {
+		f.Errorf("messages %q", kinds)
+	}
+	if o, err := f.db.OutboxStatus(f.ctx); err != nil || o.Waiting != 2 || o.Lost != 0 {
+		f.Errorf("outbox %+v, %v", o, err)
+	}
+}
+
 func outboxOff(f *fixture) {
 	busyDay(f)
 	if due, err := f.db.DueMessages(f.ctx, f.now(), f.now(), 10); err != nil || len(due) != 0 {

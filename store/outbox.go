@@ -47,7 +47,9 @@ const givenUp = 1<<62 - 1
 // first, and puts each off until again: of several callers one gets each, and
 // one whose sender died is given out again. A message is thus sent at least
 // once; twice only if it was sent and MessageSent not called until then, and no
-// MessageReceipt told of it.
+// MessageReceipt told of it. One that is not true any more, because the purchase
+// was reversed or delivered late before it could be sent, is dropped: it could
+// arrive after the message that tells of that.
 func (db *DB) DueMessages(ctx context.Context, now, again time.Time, limit int) (due []Message, err error) {
 	var rows []struct {
 		ID       int64
@@ -77,6 +79,12 @@ func (db *DB) DueMessages(ctx context.Context, now, again time.Time, limit int) 
 				err = tx.QueryRowContext(ctx, "SELECT smsc, code FROM sessions WHERE id = ?", m.Purchase.Session).Scan(&m.SMSC, &m.Code)
 				if err = notFound(err); err != nil && !errors.Is(err, ErrNotFound) {
 					return err
+				}
+				if m.Kind != m.Purchase.State {
+					if _, err := tx.ExecContext(ctx, "DELETE FROM outbox WHERE id = ?", m.ID); err != nil {
+						return err
+					}
+					continue
 				}
 				due = append(due, m)
 			}

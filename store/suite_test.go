@@ -90,6 +90,7 @@ var suite = []struct {
 	{"limits at once", limitsAtOnce},
 
 	{"outbox", outbox},
+	{"outbox overtaken", outboxOvertaken},
 	{"outbox switched off", outboxOff},
 
 	{"a hundred buy from one wallet", hundredBuyers},
