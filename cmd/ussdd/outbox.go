@@ -184,7 +184,15 @@ func (o *outbox) send(ctx context.Context, by carrier, m store.Message) (id stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
 	defer cancel()
-	return by.link.Send(ctx, smpp.SMS{From: from, To: m.Purchase.MSISDN, Text: o.text(m), Reference: m.Reference()})
+	sms := smpp.SMS{From: from, To: m.Purchase.MSISDN, Text: o.text(m), Reference: m.Reference()}
+	id, err = by.link.Send(ctx, sms)
+	if errors.Is(err, smpp.ErrSMSTooLong) && m.Purchase.Token != "" {
+		o.log.Error("the token of a purchase fits into no message: tell the subscriber", "purchase", m.Purchase.Ref)
+		m.Purchase.Token = ""
+		sms.Text = o.text(m)
+		id, err = by.link.Send(ctx, sms)
+	}
+	return id, err
 }
 
 // carrier returns what a message of a session with the named SMSC leaves by.
@@ -283,7 +291,7 @@ func (o *outbox) recorded(ctx context.Context, u unrecorded) bool {
 }
 
 // text is what the subscriber is told. It fits one short message, unless a token of
-// the vendor's is long.
+// the vendor's is long or in letters that GSM lacks.
 func (o *outbox) text(m store.Message) string {
 	p := m.Purchase
 	token := ""

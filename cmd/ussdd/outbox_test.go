@@ -40,6 +40,9 @@ func (b by) Send(_ context.Context, m smpp.SMS) (string, error) {
 	if p.err != nil {
 		return "", p.err
 	}
+	if len(m.Text) > 160 {
+		return "", fmt.Errorf("short message: %w", smpp.ErrSMSTooLong)
+	}
 	p.got = append(p.got, b.smsc+" "+m.From+" "+m.To+" "+m.Text)
 	return fmt.Sprint("id-", len(p.got)), nil
 }
@@ -267,6 +270,30 @@ func TestOutboxRecordsLater(t *testing.T) {
 	})
 	if outboxTimeout+outboxRecord >= outboxClaim {
 		t.Error("a claim ends before the message is recorded")
+	}
+}
+
+// That the token is too long keeps nobody from knowing of the delivery.
+func TestOutboxLongToken(t *testing.T) {
+	var log strings.Builder
+	s := &awayStore{}
+	o := awayOutbox(s, &log)
+	to := new(phones)
+	o.carriers = to.carriers("mtn")
+	bought := store.Purchase{Ref: "TXN-1", MSISDN: "2348031234567", Recipient: "2348051234567", Network: "mtn", Amount: 50_00}
+	for _, token := range []string{strings.Repeat("1234-", 3), strings.Repeat("1234-", 40)} {
+		bought.Token = token
+		s.due = append(s.due, store.Message{Kind: store.Delivered, Purchase: bought})
+		if n, err := o.round(t.Context()); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	const text = "mtn 999 2348031234567 N50 MTN airtime for 08051234567 was delivered."
+	if want := []string{text + " Token: 1234-1234-1234-. Ref TXN-1.", text + " Ref TXN-1."}; !slices.Equal(to.got, want) {
+		t.Errorf("sent %q, want %q", to.got, want)
+	}
+	if strings.Count(log.String(), "purchase=TXN-1") != 1 || strings.Contains(log.String(), "1234-") {
+		t.Errorf("log %s", log.String())
 	}
 }
 
