@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 	"golang.org/x/time/rate"
 
 	"ussdd/store"
@@ -118,7 +119,8 @@ func sameSecret(secret, signature string, _ []byte) bool {
 // few seconds.
 const (
 	maxReport      = 256 << 10
-	maxReports     = 64 // at once; the others are told to come again
+	maxReports     = 64  // at once; the others are told to come again
+	maxReporters   = 256 // connections; further ones wait to be accepted
 	reportTimeout  = 10 * time.Second
 	webhookClosing = 5 * time.Second
 	maxAccount     = 64 // characters, as the store has them
@@ -169,7 +171,7 @@ func (w *webhooks) Run(ctx context.Context) error {
 		defer cancel()
 		closed <- srv.Shutdown(end)
 	})
-	err := srv.Serve(w.listen)
+	err := srv.Serve(netutil.LimitListener(w.listen, maxReporters))
 	if stop() { // ctx is not done: the listener broke
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -281,7 +283,8 @@ func (w *webhooks) book(ctx context.Context, log *slog.Logger, provider string, 
 	case !booked:
 		return http.StatusOK, "repeated"
 	case stored.MSISDN == "":
-		log.Error("deposit for an unknown account is in suspense", "reference", d.Reference, "account", d.Account, "amount_kobo", d.Amount)
+		// The account is not named here: it may be a subscriber's whole number.
+		log.Error("deposit for an unknown account is in suspense: see `ussdctl deposit list -suspense`", "reference", d.Reference, "amount_kobo", d.Amount)
 		return http.StatusOK, "suspense"
 	}
 	log.Info("deposit credited", "reference", d.Reference, "amount_kobo", d.Amount)

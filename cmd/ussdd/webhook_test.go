@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -162,7 +164,7 @@ func TestWebhookOddReports(t *testing.T) {
 		{"another event", "charge.success", "transfer.success", "ignored"},
 		{"not paid", `"status":"success"`, `"status":"failed"`, "ignored"},
 		{"dollars", "NGN", "USD", "foreign"},
-		{"unknown account", "9930000001", "1", "suspense"},
+		{"unknown account", "9930000001", "08031234567", "suspense"},
 		{"the same with another amount", "50000", "50001", "mismatch"},
 		{"odd reference", "ps-1", strings.Repeat("x", 121), "invalid"},
 		{"a refund", `"charge.success","data":{`, `"refund.processed","data":{"transaction_reference":"ps-1",`, "undone"},
@@ -179,6 +181,9 @@ func TestWebhookOddReports(t *testing.T) {
 	}
 	if list, err := db.ListDeposits(t.Context(), true, 0); err != nil || len(list) != 1 || string(list[0].Body) == "" {
 		t.Errorf("suspense %+v, %v", list, err)
+	}
+	if strings.Contains(log.String(), "08031234567") {
+		t.Errorf("the log has a whole number:\n%s", log)
 	}
 }
 
@@ -266,6 +271,43 @@ func TestWebhookRun(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// crowd is a listener to which somebody always wants to connect, and then says
+// nothing.
+type crowd struct {
+	net.Listener
+	clients chan net.Conn
+}
+
+func (c crowd) Accept() (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case c.clients <- theirs:
+		return ours, nil
+	default:
+		return nil, net.ErrClosed
+	}
+}
+
+// TestWebhookConnections: who connects and says nothing takes no more than so much
+// of the daemon, and is sent away after a while.
+func TestWebhookConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := webhookConfig{Providers: func() map[string]provider { return nil }}
+		to := crowd{&net.TCPListener{}, make(chan net.Conn, 2*maxReporters)}
+		ended := make(chan error, 1)
+		go func() { ended <- newWebhooks(to, cfg, nil, slog.New(slog.DiscardHandler)).Run(t.Context()) }()
+		synctest.Wait()
+		if n := len(to.clients); n != maxReporters {
+			t.Errorf("%d connections, want %d", n, maxReporters)
+		}
+		<-time.After(reportTimeout)
+		if err := <-ended; !errors.Is(err, net.ErrClosed) || len(to.clients) != 2*maxReporters {
+			t.Errorf("%d connections after a while, %v", len(to.clients), err)
+		}
+		<-time.After(reportTimeout)
+	})
 }
 
 func TestVerifyFlutterwave(t *testing.T) {
