@@ -193,8 +193,8 @@ func (w *webhooks) take(rw http.ResponseWriter, r *http.Request) {
 	status, result := http.StatusServiceUnavailable, "busy"
 	select {
 	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
 		status, result = w.report(rw, r, name, p)
-		<-w.slots
 	default:
 	}
 	w.reports.WithLabelValues(name, result).Inc()

@@ -220,6 +220,16 @@ func TestWebhookTakesNoMore(t *testing.T) {
 	if code := post(w, "paystack", hex512("new", paystackReport), paystackReport); code != http.StatusOK {
 		t.Errorf("%d with room", code)
 	}
+	w.books = nil // a report that panics gives its place back
+	func() {
+		defer func() { _ = recover() }()
+		body := strings.Replace(paystackReport, "ps-1", "ps-2", 1)
+		post(w, "paystack", hex512("new", body), body)
+		t.Error("no panic")
+	}()
+	if n := len(w.slots); n != maxReports-1 {
+		t.Errorf("%d places are taken", n)
+	}
 }
 
 // TestWebhookLongAccount: an account that cannot be anybody's is nobody's, and its
