@@ -136,7 +136,7 @@ func pause(ctx context.Context, try int) bool {
 // once makes one call, if the gate lets it.
 func (e *Endpoint) once(ctx context.Context, r Request, vals *values, first *rendered) (res Result) {
 	v := e.vendor
-	err := e.vend.pass(ctx, v.memory.turn, func() error {
+	err := e.vend.pass(ctx, v.turn, func() error {
 		a := v.exchange(ctx, &v.plan.vend, vals, first)
 		res = e.outcome(r, a, vals)
 		return res.health(a)
@@ -256,7 +256,7 @@ func (e *Endpoint) Query(ctx context.Context, r Request, vendorRef string) Findi
 		return Finding{State: Unknown, Reason: ReasonTimeout, Detail: ctx.Err().Error()}
 	}
 	var f Finding
-	err = e.query.pass(ctx, e.vendor.memory.turn, func() error {
+	err = e.query.pass(ctx, e.vendor.turn, func() error {
 		a := e.vendor.exchange(ctx, op, vals, first)
 		f = e.finding(r, a, vals)
 		if a.abandoned || a.unauthorized {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -44,6 +46,7 @@ type vendor struct {
 	balance   *cache              // nil = cannot be asked
 	products  *cache              // nil = cannot be asked
 	memory    *memory
+	limiter   *rate.Limiter // nil = no limit
 	transport *http.Transport
 	endpoints map[string]*Endpoint
 }

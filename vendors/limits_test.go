@@ -415,6 +415,14 @@ func TestRateAndGap(t *testing.T) {
 		after(200 * time.Millisecond)
 		vend(again, amina, "delivered  300ms")
 
+		// Neither does a set that is refused leave anything behind in the one that goes on.
+		for _, more := range []string{"gap: -1s", "rate: {calls: 0}", "rate: {calls: 9}\ngap: -1s"} {
+			if _, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", strings.Replace(acme, "auth: none", "auth: none\n"+more, 1)), vendors.Options{Dial: p.dial, Previous: again}); err == nil {
+				t.Errorf("%q is no problem", more)
+			}
+		}
+		vend(again, amina, "unavailable busy 0s")
+
 		gap := with("gap: 30s", nil)
 		vend(gap, amina, "delivered  0s")
 		vend(gap, amina, "unavailable busy 0s")

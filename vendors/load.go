@@ -276,7 +276,7 @@ func newVendor(c config, opt Options) *vendor {
 	}
 	slices.SortStableFunc(v.private, func(a, b secret) int { return len(b.reveal()) - len(a.reveal()) })
 	v.tokens = newTokens(v, opt)
-	v.memory = newMemory(v, opt)
+	v.memory, v.limiter = newMemory(v, opt), newLimiter(v, opt)
 	v.balance = newCache(v, OpBalance, c.plan.balance, func(v *vendor) *cache { return v.balance }, opt)
 	v.products = newCache(v, OpProducts, c.plan.products, func(v *vendor) *cache { return v.products }, opt)
 	for _, network := range c.networks {

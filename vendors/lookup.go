@@ -80,7 +80,7 @@ func (c *cache) get(ctx context.Context, v *vendor, key string, vals *values, re
 		}
 		var value any
 		var failed error
-		err := c.gate.pass(context.WithoutCancel(ctx), v.memory.turn, func() error {
+		err := c.gate.pass(context.WithoutCancel(ctx), v.turn, func() error {
 			a := v.exchange(context.WithoutCancel(ctx), &c.plan.call, vals, nil)
 			if value, failed = c.read(v, a, vals, read); failed != nil {
 				return errFault

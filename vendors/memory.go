@@ -10,15 +10,14 @@ import (
 )
 
 // memory is what is remembered of a vendor from call to call, and from one set to the next that
-// replaces it: references in flight, recipients of late, the rate, and our float there.
+// replaces it: references in flight, recipients of late, and our float there. To load a set changes
+// nothing of it, for the set may be refused and the one before go on.
 type memory struct {
 	mu       sync.Mutex
 	inFlight map[string]bool      // references of vends that have not returned
 	vended   map[string]time.Time // last vend that may have been executed, by network and recipient
 	swept    time.Time            // when vended was last rid of what is too old
 	notUntil time.Time            // the vendor asked for silence
-	rate     rateLimit
-	limiter  *rate.Limiter // nil = no limit
 
 	float    int64     // kobo; valid if floatAt is set
 	floatAt  time.Time // when float was told, or last reckoned
@@ -34,46 +33,40 @@ const (
 
 // newMemory takes over what was remembered of the vendor.
 func newMemory(v *vendor, opt Options) *memory {
-	var m *memory
 	if opt.Previous != nil {
 		if old := opt.Previous.vendors[v.name]; old != nil {
-			m = old.memory
+			return old.memory
 		}
 	}
-	if m == nil {
-		m = &memory{inFlight: map[string]bool{}, vended: map[string]time.Time{}}
-	}
-	m.limit(v.plan.rate)
-	return m
+	return &memory{inFlight: map[string]bool{}, vended: map[string]time.Time{}}
 }
 
-// limit sets the rate. An unchanged one keeps what it has counted.
-func (m *memory) limit(r rateLimit) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.rate == r {
-		return
+// newLimiter makes the limit of a vendor's rate, nil for none. An unchanged one keeps what it has
+// counted.
+func newLimiter(v *vendor, opt Options) *rate.Limiter {
+	r := v.plan.rate
+	if opt.Previous != nil {
+		if old := opt.Previous.vendors[v.name]; old != nil && old.plan.rate == r {
+			return old.limiter
+		}
 	}
-	m.rate, m.limiter = r, nil
-	if r.calls > 0 {
-		m.limiter = rate.NewLimiter(rate.Limit(float64(r.calls)/r.per.Seconds()), r.burst)
+	if r.calls == 0 {
+		return nil
 	}
+	return rate.NewLimiter(rate.Limit(float64(r.calls)/r.per.Seconds()), r.burst)
 }
 
 // turn waits for the vendor's rate to allow a call, or gives errBusy if that takes too long.
-func (m *memory) turn(ctx context.Context) error {
-	m.mu.Lock()
-	limiter, wait, silent := m.limiter, m.rate.wait, time.Until(m.notUntil) > 0
-	m.mu.Unlock()
-	if silent {
+func (v *vendor) turn(ctx context.Context) error {
+	if v.memory.silent() {
 		return fmt.Errorf("%w: the vendor has asked for silence", errBusy)
 	}
-	if limiter == nil {
+	if v.limiter == nil {
 		return nil
 	}
-	r := limiter.Reserve()
+	r := v.limiter.Reserve()
 	delay := r.Delay()
-	if !r.OK() || delay > wait {
+	if !r.OK() || delay > v.plan.rate.wait {
 		r.Cancel()
 		return fmt.Errorf("%w: too many calls in this time", errBusy)
 	}
@@ -98,6 +91,12 @@ func (m *memory) silence(d time.Duration) {
 	if until := time.Now().Add(min(d, maxSilence)); until.After(m.notUntil) {
 		m.notUntil = until
 	}
+}
+
+func (m *memory) silent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Until(m.notUntil) > 0
 }
 
 // begin enters a vend. One whose reference is still in flight must not be sent: that is
