@@ -463,7 +463,7 @@ var (
 		needs:   []string{"reference vendor_ref"},
 		methods: []string{"GET", "POST", "PUT"},
 		more:    []string{"after", "max_age"},
-		fields:  []string{"vendor_ref", "cost", "commission", "balance", "message", "token"},
+		fields:  []string{"vendor_ref", "cost", "commission", "message", "token"},
 		thens:   []string{"delivered", "failed", "pending", "not_found"},
 		verdicts: map[string]verdict{
 			"delivered": {state: FoundDelivered},

@@ -85,7 +85,8 @@
 //	  fields: {vendor_ref: id, message: [error.text, note], token: meter_token,
 //	    cost: {path: price, unit: naira}, commission: {path: fee, unit: kobo},
 //	    balance: {path: wallet, unit: naira, currency: NGN}}   # "NGN 1,000.00"
-//	query:                                # as vend; rules say delivered, failed, pending, not_found
+//	query:                                # as vend, but for fields.balance; rules say
+//	                                      # delivered, failed, pending, not_found
 //	  method: GET
 //	  path: /topups
 //	  params: {ref: "{reference}"}
