@@ -34,7 +34,7 @@ var (
 	errBusy     = errors.New("too many calls in flight")
 	errOpen     = errors.New("breaker open")
 	errInFlight = errors.New("a call with this reference is in flight")
-	errGap      = errors.New("the recipient was served a moment ago")
+	errGap      = errors.New("the recipient is being served, or was a moment ago")
 )
 
 // gate stands before one operation of a vendor, for one network if that matters: a limit of calls in

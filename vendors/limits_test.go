@@ -385,6 +385,38 @@ func TestOneReferenceAtATime(t *testing.T) {
 	})
 }
 
+// A gap begins when a vend is sent, for the vendor has it from then on, and one that is declined ends it.
+func TestGapInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan string)
+		p := talk(func(*http.Request) string { return <-answer })
+		set, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", strings.Replace(acme, "auth: none", "auth: none\ngap: 30s", 1)), vendors.Options{Dial: p.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := set.Route("mtn")[0]
+		for i, step := range []struct {
+			answer string
+			want   vendors.Outcome
+		}{{json(200, `{"state":"NO_FLOAT"}`), vendors.Declined}, {json(200, done), vendors.Delivered}} {
+			var first sync.WaitGroup
+			first.Go(func() {
+				if r := e.Vend(t.Context(), another(fmt.Sprint("R-", i))); r.Outcome != step.want {
+					t.Errorf("%d: %+v", i, r)
+				}
+			})
+			synctest.Wait()
+			if r := e.Vend(t.Context(), another("R-9")); r.Outcome != vendors.Unavailable || r.Reason != vendors.ReasonBusy || r.Sent {
+				t.Errorf("%d: %+v", i, r)
+			}
+			answer <- step.answer
+			first.Wait()
+		}
+		set.CloseIdleConnections()
+		p.done.Wait()
+	})
+}
+
 func TestRateAndGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := talk(func(*http.Request) string { return json(200, done) })

@@ -15,6 +15,7 @@ import (
 type memory struct {
 	mu       sync.Mutex
 	inFlight map[string]bool      // references of vends that have not returned
+	serving  map[string]bool      // recipients of vends that have not returned, of vendors with a gap
 	vended   map[string]time.Time // last vend that may have been executed, by network and recipient
 	swept    time.Time            // when vended was last rid of what is too old
 	notUntil time.Time            // the vendor asked for silence
@@ -38,7 +39,7 @@ func newMemory(v *vendor, opt Options) *memory {
 			return old.memory
 		}
 	}
-	return &memory{inFlight: map[string]bool{}, vended: map[string]time.Time{}}
+	return &memory{inFlight: map[string]bool{}, serving: map[string]bool{}, vended: map[string]time.Time{}}
 }
 
 // newLimiter makes the limit of a vendor's rate, nil for none. An unchanged one keeps what it has
@@ -100,19 +101,25 @@ func (m *memory) silent() bool {
 }
 
 // begin enters a vend. One whose reference is still in flight must not be sent: that is
-// errInFlight. One to a recipient who was served less than gap ago is errGap.
+// errInFlight. One to a recipient who is being served, or was less than gap ago, is errGap.
 func (m *memory) begin(r Request, gap time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.inFlight[r.Reference] {
 		return errInFlight
 	}
-	if gap > 0 && time.Since(m.vended[r.Network+" "+r.Recipient]) < gap {
-		return errGap
+	if to := recipient(r); gap > 0 {
+		if m.serving[to] || time.Since(m.vended[to]) < gap {
+			return errGap
+		}
+		m.serving[to] = true
 	}
 	m.inFlight[r.Reference] = true
 	return nil
 }
+
+// recipient is whom a gap is about: a number on a network.
+func recipient(r Request) string { return r.Network + " " + r.Recipient }
 
 // end leaves a vend.
 func (m *memory) end(r Request, res Result, gap time.Duration) {
@@ -120,8 +127,11 @@ func (m *memory) end(r Request, res Result, gap time.Duration) {
 	defer m.mu.Unlock()
 	delete(m.inFlight, r.Reference)
 	now := time.Now()
+	if gap > 0 {
+		delete(m.serving, recipient(r))
+	}
 	if gap > 0 && res.Sent && res.Outcome != Declined {
-		m.vended[r.Network+" "+r.Recipient] = now
+		m.vended[recipient(r)] = now
 		if now.Sub(m.swept) > sweepPeriod {
 			m.swept = now
 			for key, at := range m.vended {
