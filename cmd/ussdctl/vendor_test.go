@@ -81,6 +81,47 @@ func TestVendorTest(t *testing.T) {
 	}
 }
 
+// A vendor without a word for what it does not know passes with any answer that is about the
+// reference, and with none about itself.
+func TestVendorTestByItsOwnReference(t *testing.T) {
+	var status int
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/balance" {
+			_, _ = io.WriteString(w, `{"status":"success","data":{"balance":"1"}}`)
+			return
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	defer server.Close()
+	dir := vendorFiles(t, func(s string) string {
+		s, _, _ = strings.Cut(strings.Replace(s, "/transactions/{reference}", "/transactions/{vendor_ref}", 1), "not_found:")
+		return s
+	})
+	t.Setenv("USSDD_VENDOR_URLS", "generic="+server.URL)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	t.Setenv("USSDD_SECRETS_DIR", "")
+	t.Setenv("USSDD_SECRET_GENERIC_API_KEY", "K1")
+	for _, test := range []struct {
+		status int
+		body   string
+		code   int
+	}{
+		{400, `{"message":"what is 0?"}`, exitOK},
+		{404, `{"error":{"code":"NOT_FOUND"}}`, exitOK},
+		{200, `{"data":{"status":"success"}}`, exitFailed}, // it would say so of everything
+		{401, `{}`, exitFailed},
+		{429, `{}`, exitFailed},
+		{502, `<html>`, exitFailed},
+	} {
+		status, body = test.status, test.body
+		if code, out := ctl(t, "vendor", "test", "-dir", dir, "generic"); code != test.code {
+			t.Errorf("%d %s: exit %d\n%s", status, body, code, out)
+		}
+	}
+}
+
 // The products of a vendor are those that it tells for the network, and steer no terminal.
 func TestVendorProducts(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
