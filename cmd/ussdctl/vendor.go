@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,10 +102,14 @@ func (c *call) load(secrets func(string) (string, bool)) (*vendors.Set, error) {
 		return nil, err
 	}
 	opt := vendors.Options{Secrets: secrets}
-	if !c.vendor.presets {
-		if opt.URLs, err = vendorURLs(os.Getenv("USSDD_VENDOR_URLS")); err != nil {
-			return nil, err
-		}
+	if opt.URLs, err = vendorURLs(os.Getenv("USSDD_VENDOR_URLS")); err != nil {
+		return nil, err
+	}
+	if c.vendor.presets { // the variable is about the daemon's vendors, which may be others
+		maps.DeleteFunc(opt.URLs, func(name, _ string) bool {
+			_, err := fs.Stat(fsys, strings.TrimSuffix(name, ".token")+".yaml")
+			return err != nil
+		})
 	}
 	set, err := vendors.Load(fsys, opt)
 	var problems vendors.Problems

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -119,6 +120,32 @@ func TestVendorTestByItsOwnReference(t *testing.T) {
 		if code, out := ctl(t, "vendor", "test", "-dir", dir, "generic"); code != test.code {
 			t.Errorf("%d %s: exit %d\n%s", status, body, code, out)
 		}
+	}
+}
+
+// Presets are asked at the addresses that are given for them; those of other vendors do not matter.
+func TestVendorTestOfPreset(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Method+" "+r.URL.Path)
+		switch r.URL.Path {
+		case "/oauth/token":
+			_, _ = io.WriteString(w, `{"access_token":"T","expires_in":60}`)
+		case "/accounts/balance":
+			_, _ = io.WriteString(w, `{"balance":12,"currencyCode":"NGN"}`)
+		default:
+			_, _ = io.WriteString(w, `{"content":[]}`)
+		}
+	}))
+	defer server.Close()
+	t.Setenv("USSDD_VENDOR_URLS", "mtn=http://127.0.0.1:1,reloadly="+server.URL+",reloadly.token="+server.URL)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	t.Setenv("USSDD_SECRETS_DIR", "")
+	t.Setenv("USSDD_SECRET_RELOADLY_CLIENT_ID", "I")
+	t.Setenv("USSDD_SECRET_RELOADLY_CLIENT_SECRET", "S")
+	code, out := ctl(t, "vendor", "test", "-presets", "reloadly")
+	if want := "[POST /oauth/token GET /accounts/balance GET /topups/reports/transactions]"; code != exitOK || fmt.Sprint(got) != want {
+		t.Errorf("exit %d, asked %v\n%s", code, got, out)
 	}
 }
 
