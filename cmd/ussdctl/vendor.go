@@ -146,8 +146,11 @@ func vendorURLs(s string) (map[string]string, error) {
 	return urls, nil
 }
 
-// anySecret stands for every secret where nothing is sent.
-func anySecret(name string) (string, bool) { return "none", !strings.HasSuffix(name, "-next") }
+// anySecret stands for every secret where nothing is sent. It is no word, for whatever an answer has of
+// it is not shown.
+func anySecret(name string) (string, bool) {
+	return "ussdctl-has-no-secret", !strings.HasSuffix(name, "-next")
+}
 
 // realSecret finds a secret where the daemon does: systemd's credentials, whose names may begin with
 // that of their directory, USSDD_SECRETS_DIR, the environment.

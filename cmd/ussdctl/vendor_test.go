@@ -243,6 +243,18 @@ func TestVendorCallMasks(t *testing.T) {
 	}
 }
 
+// What stands for secrets where there are none hides nothing of an answer.
+func TestVendorCallShowsTheAnswer(t *testing.T) {
+	saved := filepath.Join(t.TempDir(), "saved.http")
+	if err := os.WriteFile(saved, []byte("HTTP/1.1 400 Bad Request\n\n"+`{"error":{"code":"INVALID_NUMBER","message":"none of our numbers; x, secret, unset"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := ctl(t, "vendor", "call", "-presets", "-answer", saved, "generic")
+	if want := "HTTP 400: none of our numbers; x, secret, unset"; code != exitOK || !strings.Contains(out, want) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
 func presets(t *testing.T) []vendors.About {
 	t.Helper()
 	set, err := vendors.Load(vendors.Presets(), vendors.Options{Secrets: anySecret})
