@@ -220,6 +220,7 @@ func TestTrace(t *testing.T) {
 	inBubble(t, "too slow", func(t *testing.T) {
 		r := start(t, nil)
 		s := r.bound()
+		synctest.Wait() // or the bind's response would be the first
 		all, stop := r.link.Trace(smpp.TraceOptions{Buffer: 3})
 		defer stop()
 		for range 5 {
