@@ -208,8 +208,8 @@ func dialogueOf(ctx context.Context, t *testing.T, sim *smpptest.Sim, h *smpptes
 func TestChaosIsRepeatable(t *testing.T) {
 	var before map[string]int
 	for range 2 {
-		sim := newSim(t, smpptest.Config{Chaos: &smpptest.Chaos{Seed: 7, Rate: 0.5}})
-		e := bound(t, sim)
+		sim := newSim(t, smpptest.Config{Chaos: &smpptest.Chaos{Seed: 55, Rate: 0.5}})
+		bound(t, sim)
 		for range 20 {
 			ctx, cancel := context.WithCancel(within(t))
 			cancel()
@@ -218,13 +218,13 @@ func TestChaosIsRepeatable(t *testing.T) {
 				break // unbound, dropped or misframed: the same each time
 			}
 		}
-		e.nc.Close()
+		sim.Close() // what is unacknowledged then counts as acknowledged, and may be struck
 		struck := sim.Struck()
 		if before != nil && fmt.Sprint(before) != fmt.Sprint(struck) {
 			t.Errorf("%v, then %v", before, struck)
 		}
-		if before = struck; len(struck) == 0 {
-			t.Error("nothing was struck")
+		if before = struck; len(struck) < 10 {
+			t.Errorf("only %v were struck", struck)
 		}
 	}
 }
