@@ -99,8 +99,10 @@ func (c crash) run(t *testing.T, r *rig) {
 			t.Fatal(err)
 		}
 	}
-	// Short times, so that what waits for them does not take minutes.
-	r.Env = []string{"USSDD_LEASE=1s", "USSDD_STEP_BUDGET=2s", "USSDD_VEND_TIMEOUT=3s", "USSDD_VENDORS=" + vendorDir(t, r.Dir, false)}
+	// Short times, so that what waits for them does not take minutes. Yet the ledger
+	// has a third of the lease, and a vend that half of its time-out is gone for is
+	// not begun.
+	r.Env = []string{"USSDD_LEASE=10s", "USSDD_STEP_BUDGET=10s", "USSDD_VEND_TIMEOUT=10s", "USSDD_VENDORS=" + vendorDir(t, r.Dir, false)}
 	for i, at := range c.lives {
 		if i == 1 && c.shrink {
 			r.Env = append(r.Env, "USSDD_VENDORS="+vendorDir(t, r.Dir, true))
@@ -152,12 +154,12 @@ func (c crash) run(t *testing.T, r *rig) {
 }
 
 // vendorDir has the built-in vendors with time-outs that do not hang on the
-// step's budget, with shorter proofs of absence, and with one endpoint a network
-// if first is set.
+// step's budget, with queries every other second and shorter proofs of absence,
+// and with one endpoint a network if first is set.
 func vendorDir(t *testing.T, dir string, first bool) string {
 	t.Helper()
 	dir = filepath.Join(dir, fmt.Sprintf("vendors-%v", first))
-	if err := stack.WriteVendors(dir, stack.VendorTimes{Total: 15 * time.Second, Grace: time.Second, Found: 3}); err != nil {
+	if err := stack.WriteVendors(dir, stack.VendorTimes{Total: 15 * time.Second, Grace: time.Second, Found: 3, After: []time.Duration{2 * time.Second}}); err != nil {
 		t.Fatal(err)
 	}
 	if !first {

@@ -174,7 +174,7 @@ func TestSessionSurvivesAKill(t *testing.T) {
 // SIGTERM while a vendor takes its time: nothing is lost, and the exit code is 0.
 func TestDrainDuringAPurchase(t *testing.T) {
 	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
-	p := r.daemon("USSDD_STEP_BUDGET=200ms", "USSDD_VENDORS="+vendorDir(t, r.Dir, false))
+	p := r.daemon(brief, "USSDD_VENDORS="+vendorDir(t, r.Dir, false))
 	h := r.sim.Handset(caller)
 	r.walk(h, append(order("08061239003"), [2]string{"1", "Processing your request..."})...) // answers after 4 s
 	if err := p.Stop(); err != nil {
@@ -188,7 +188,7 @@ func TestDrainDuringAPurchase(t *testing.T) {
 // An impatient drain leaves the purchase to the next start.
 func TestShortDrainLeavesThePurchaseToTheNextStart(t *testing.T) {
 	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
-	p := r.daemon("USSDD_STEP_BUDGET=200ms", "USSDD_DRAIN_TIMEOUT=1s", "USSDD_LEASE=1s")
+	p := r.daemon(brief, "USSDD_DRAIN_TIMEOUT=1s", "USSDD_LEASE=1s")
 	h := r.sim.Handset(caller)
 	r.walk(h, append(order("08061239003"), [2]string{"1", "Processing your request..."})...)
 	if err := p.Stop(); err != nil {
@@ -201,7 +201,7 @@ func TestShortDrainLeavesThePurchaseToTheNextStart(t *testing.T) {
 
 func TestCheckStatusShowsWhatBecameOfIt(t *testing.T) {
 	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
-	r.daemon("USSDD_STEP_BUDGET=200ms")
+	r.daemon(brief)
 	for recipient, want := range map[string]string{"08061239010": "Airtime Purchase Successful!", "08061239011": "Error: Request timeout. Please try again later."} {
 		h := r.sim.Handset(caller)
 		r.walk(h, append(order(recipient), [2]string{"1", "Processing your request..."})...)

@@ -42,7 +42,7 @@ func TestRedialAsksBeforeBuyingAgain(t *testing.T) {
 	engines(t, func(t *testing.T, database func(*testing.T, string) string) {
 		r := newRig(t, database)
 		open := r.gate("mtn")
-		r.daemon("USSDD_STEP_BUDGET=200ms", "USSDD_VENDORS="+vendorDir(t, r.Dir, false))
+		r.daemon(brief, "USSDD_VENDORS="+vendorDir(t, r.Dir, false))
 		h := r.sim.Handset(caller)
 		confirm := func(see string) {
 			t.Helper()

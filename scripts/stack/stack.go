@@ -36,8 +36,8 @@ const (
 
 // startTimeout bounds the start of one process, stopTimeout its polite stop.
 const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 30 * time.Second
+	startTimeout = time.Minute
+	stopTimeout  = time.Minute
 )
 
 // Build compiles the project's commands into dir, with more flags for go build.

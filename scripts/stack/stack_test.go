@@ -47,8 +47,16 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// deadline bounds one wait of a test; nothing depends on how much of it is used.
-const deadline = 90 * time.Second
+// deadline bounds a test; nothing depends on how much of it is used.
+const deadline = 5 * time.Minute
+
+// patient has subscribers wait for an action however slow the machine is. Tests
+// of the processing screen have a budget that is brief, and yet long enough for
+// what waits for no vendor.
+const (
+	patient = "USSDD_STEP_BUDGET=20s"
+	brief   = "USSDD_STEP_BUDGET=2s"
+)
 
 // caller is the subscriber of every test, and funds what the wallet begins with.
 const (
@@ -109,6 +117,7 @@ func newRig(t *testing.T, database func(*testing.T, string) string) *rig {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	t.Cleanup(cancel)
 	r := &rig{Stack: stack.New(bin, t.TempDir()), t: t, ctx: ctx}
+	r.Env = []string{patient}
 	r.Database = database(t, r.Dir)
 	t.Cleanup(r.Close)
 	var err error
