@@ -83,7 +83,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	// One after the other until the breaker opens, then at once.
 	var serial, decided, delivered atomic.Int64
 	buy := func() {
-		order := purchase.Order{Key: fmt.Sprint("k", serial.Add(1)), MSISDN: amina, Recipient: amina, Network: "mtn", Amount: 50_00}
+		order := purchase.Order{Key: fmt.Sprint("k", serial.Add(1)), MSISDN: amina, Recipient: amina, Network: "mtn", Amount: 50_00, Again: true}
 		p, err := d.desk.Buy(t.Context(), order)
 		switch {
 		case err != nil || p.Open():
