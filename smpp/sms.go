@@ -68,11 +68,7 @@ func (l *Link) Send(ctx context.Context, m SMS) (id string, err error) {
 	select {
 	case got = <-became:
 	case <-ctx.Done():
-		got.err = l.callBack(r)
-		select {
-		case got = <-became: // it was told just then, and is not to be sent again
-		default:
-		}
+		got = l.callBack(r, became)
 	}
 	if got.err != nil {
 		return "", fmt.Errorf("short message: %w", got.err)
@@ -81,15 +77,22 @@ func (l *Link) Send(ctx context.Context, m SMS) (id string, err error) {
 }
 
 // callBack ends the wait for a short message: it is not sent if it was not yet.
-// The error says which.
-func (l *Link) callBack(r *reply) error {
+// What became of one that neither waits nor is in flight is about to be told.
+func (l *Link) callBack(r *reply, became <-chan sent) sent {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if r.bucket == nil {
-		return ErrTimeout
+	waits := r.bucket != nil
+	flies := !waits && r.conn != nil && r.conn.flight.numbers[r.sequence] == r
+	if waits {
+		l.drop(r)
 	}
-	l.drop(r)
-	return ErrExpired
+	l.mu.Unlock()
+	switch {
+	case waits:
+		return sent{err: ErrExpired}
+	case flies:
+		return sent{err: ErrTimeout}
+	}
+	return <-became
 }
 
 // Longest text of one short message (3GPP TS 23.040 §9.2.3.16), and the
