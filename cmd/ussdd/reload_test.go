@@ -95,10 +95,10 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 		decided.Add(1)
 	}
+	opened := time.Now() // or a little later
 	for range trips {
 		buy()
 	}
-	opened := time.Now()
 	if n := closedCalls.Load(); n != trips {
 		t.Fatalf("%d calls until the breaker opened", n)
 	}
