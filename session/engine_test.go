@@ -22,6 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds every wait for something that must come.
+const patience = time.Minute
+
 // shop is a small service with one of everything that a session does.
 const shop = `
 service: shop
@@ -150,7 +153,7 @@ func (p *phone) sees(t *testing.T, want string, end bool) {
 		if !strings.HasPrefix(s.text, want) || s.end != end {
 			t.Fatalf("phone shows %q (end %v), want %q… (end %v)", s.text, s.end, want, end)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("no screen, want %q", want)
 	}
 }
@@ -416,7 +419,7 @@ func (r *rig) ended(reason session.Reason, n int64) {
 	r.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(patience)
 	for r.engine.Stats().Ended[reason] != n {
 		select {
 		case <-tick.C:
@@ -429,7 +432,7 @@ func (r *rig) ended(reason session.Reason, n int64) {
 // settle waits until no action is in flight.
 func (r *rig) settle() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.engine.Drain(ctx); err != nil {
 		r.t.Fatal(err)
@@ -996,7 +999,7 @@ func (r *rig) settled() {
 	r.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(patience)
 	for r.engine.Stats().InFlight != 0 {
 		select {
 		case <-tick.C:

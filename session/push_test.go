@@ -53,7 +53,7 @@ func (p *pushed) comesTo(t *testing.T, screen string, err error) {
 	t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the push does not return")
 	}
 	if p.result.Screen != screen || !errors.Is(p.err, err) {

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 10 * time.Second // for what must happen, however slow the machine
+const patience = time.Minute // for what must happen, however slow the machine
 
 // bench is a running simulator and a client of it.
 type bench struct {

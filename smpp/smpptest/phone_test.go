@@ -205,7 +205,7 @@ func TestPhoneWaitsForAnESME(t *testing.T) {
 	sim := newSim(t, smpptest.Config{})
 	u := newPatientUser(t, within(t), sim, patience, patience)
 	u.types("*999#")
-	u.sees("No ESME is bound. Waiting 10s for one.\n")
+	u.sees("No ESME is bound. Waiting 1m0s for one.\n")
 	u.types(":hangup")
 	u.sees("dial> ", "You hung up.")
 	u.types("*999#")
