@@ -163,24 +163,24 @@ func (db *DB) AssignDeposit(ctx context.Context, op Operation, provider, referen
 		return fmt.Errorf("assign deposit: %w", err)
 	}
 	op.Action, op.Subject = "deposit assign "+msisdn, provider+":"+reference
-	err := db.operate(ctx, op, func(tx *sqlx.Tx) error {
+	err := db.operate(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 		d, err := depositBy(ctx, tx, provider, reference)
 		if err != nil {
-			return err
+			return false, err
 		}
 		err = one(tx.ExecContext(ctx, "UPDATE deposits SET msisdn = ? WHERE provider = ? AND reference = ? AND msisdn = '' AND undone_at = 0",
 			msisdn, provider, reference))
 		if err != nil {
-			return err
+			return false, err
 		}
 		if err := db.pay(ctx, tx, msisdn, d.Amount); err != nil {
-			return err
+			return false, err
 		}
 		assignment, err := nextAssignment(ctx, tx, op.Subject)
 		if err != nil {
-			return err
+			return false, err
 		}
-		return db.post(ctx, tx, entry{kind: entryAssign, reference: assignment, msisdn: msisdn, note: clip(op.Reason, 255)},
+		return true, db.post(ctx, tx, entry{kind: entryAssign, reference: assignment, msisdn: msisdn, note: clip(op.Reason, 255)},
 			posting{accountDeposits, -d.Amount}, posting{accountWallet + msisdn, d.Amount})
 	})
 	if err != nil {
@@ -323,7 +323,7 @@ func (db *DB) Floats(ctx context.Context) (floats []Float, err error) {
 // ErrApproval.
 func (db *DB) ReverseEntry(ctx context.Context, op Operation, id int64) error {
 	op.Action, op.Subject = "ledger reverse", "entry "+strconv.FormatInt(id, 10)
-	err := db.operate(ctx, op, func(tx *sqlx.Tx) error {
+	err := db.operate(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 		var e struct {
 			Kind, MSISDN, Reference string
 			Undone                  int
@@ -332,16 +332,16 @@ func (db *DB) ReverseEntry(ctx context.Context, op Operation, id int64) error {
 			FROM entries WHERE id = ?`, id)
 		switch {
 		case err != nil:
-			return notFound(err)
+			return false, notFound(err)
 		case e.Undone > 0:
-			return ErrConflict
+			return false, ErrConflict
 		case e.Kind != entryCredit && e.Kind != entryDeposit && e.Kind != entryAssign && e.Kind != entryTopUp:
-			return fmt.Errorf("an entry of kind %s is not reversed by itself: %w", e.Kind, ErrInvalid)
+			return false, fmt.Errorf("an entry of kind %s is not reversed by itself: %w", e.Kind, ErrInvalid)
 		}
 		if err := db.undoDeposit(ctx, tx, e.Kind, e.Reference); err != nil {
-			return err
+			return false, err
 		}
-		return db.mirror(ctx, tx, id, e.MSISDN, op.Reason)
+		return true, db.mirror(ctx, tx, id, e.MSISDN, op.Reason)
 	})
 	if err != nil {
 		return fmt.Errorf("reverse entry %d: %w", id, err)

@@ -32,7 +32,7 @@ func deposits(f *fixture) {
 	other.Amount++
 	_, _, err := f.db.Deposit(f.ctx, other)
 	f.wantErr("another amount", err, store.ErrMismatch)
-	_, _, err = f.db.Credit(f.ctx, amina, 500_00, "paystack", "r-1", "")
+	_, _, err = f.db.Credit(f.ctx, by("ngozi"), amina, 500_00, "paystack", "r-1")
 	f.wantErr("credited by hand too", err, nil)
 	f.wallet(amina, 500_00, 0)
 
@@ -54,7 +54,7 @@ func deposits(f *fixture) {
 // depositsCredited: what an operator credits by hand and what the provider reports
 // is one payment, whichever comes first.
 func depositsCredited(f *fixture) {
-	_, _, err := f.db.Credit(f.ctx, amina, 50_00, "paystack", "r-1", "")
+	_, _, err := f.db.Credit(f.ctx, by("ngozi"), amina, 50_00, "paystack", "r-1")
 	f.wantErr("credit", err, nil)
 	d := store.Deposit{Provider: "paystack", Reference: "r-1", Account: "nobody", Amount: 50_00}
 	for range 2 {
@@ -62,7 +62,7 @@ func depositsCredited(f *fixture) {
 			f.Errorf("reported after the credit: %+v, %v, %v", got, booked, err)
 		}
 	}
-	_, _, err = f.db.Credit(f.ctx, amina, 60_00, "paystack", "r-2", "")
+	_, _, err = f.db.Credit(f.ctx, by("ngozi"), amina, 60_00, "paystack", "r-2")
 	f.wantErr("credit", err, nil)
 	d.Reference = "r-2"
 	_, _, err = f.db.Deposit(f.ctx, d)
@@ -72,7 +72,7 @@ func depositsCredited(f *fixture) {
 	if _, booked, err := f.db.Deposit(f.ctx, d); err != nil || !booked {
 		f.Errorf("to suspense: %v, %v", booked, err)
 	}
-	_, _, err = f.db.Credit(f.ctx, amina, 50_00, "paystack", "r-3", "")
+	_, _, err = f.db.Credit(f.ctx, by("ngozi"), amina, 50_00, "paystack", "r-3")
 	f.wantErr("credited after the report", err, store.ErrMismatch)
 	f.accounts(total("funding:paystack", -160_00), total("suspense:deposits", 50_00), total("wallet:*", 110_00))
 	if v := f.check().Violations; len(v) != 0 {
@@ -144,7 +144,7 @@ func (f *fixture) entryOf(kind, reference string) (id int64) {
 func entriesReversed(f *fixture) {
 	f.fund(amina, 100_00)
 	p := f.delivered(f.order(), "v")
-	if _, _, err := f.db.Credit(f.ctx, bola, 30_00, "test", "wrong", ""); err != nil {
+	if _, _, err := f.db.Credit(f.ctx, by("ngozi"), bola, 30_00, "test", "wrong"); err != nil {
 		f.Fatal(err)
 	}
 	f.wantErr("a capture", f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf("capture", p.Ref)), store.ErrInvalid)

@@ -195,7 +195,7 @@ func crashEverywhere(f *fixture, plan plan) {
 
 func (f *fixture) fundOne(msisdn string) {
 	f.Helper()
-	if _, _, err := f.db.Credit(f.ctx, msisdn, 100_00, "test", msisdn, ""); err != nil {
+	if _, _, err := f.db.Credit(f.ctx, by("ngozi"), msisdn, 100_00, "test", msisdn); err != nil {
 		f.Fatal(err)
 	}
 }
@@ -428,7 +428,7 @@ func everyCall(f *fixture, payer, name string) []func(*store.DB) error {
 	}
 	credit := func(reference string, amount int64) func(*store.DB) error {
 		return func(db *store.DB) error {
-			_, _, err := db.Credit(f.ctx, payer, amount, "test", name+reference, "")
+			_, _, err := db.Credit(f.ctx, by("ngozi"), payer, amount, "test", name+reference)
 			return err
 		}
 	}

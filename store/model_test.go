@@ -159,7 +159,7 @@ func (m *model) credit(t *rapid.T) {
 	msisdn := rapid.SampledFrom(m.payers).Draw(t, "payer")
 	amount := rapid.Int64Range(1, 500_00).Draw(t, "amount")
 	reference := msisdn + rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "reference")
-	credited, _, err := m.db.Credit(m.ctx, msisdn, amount, "model", reference, "")
+	credited, _, err := m.db.Credit(m.ctx, by("ngozi"), msisdn, amount, "model", reference)
 	old, repeated := m.credits[reference]
 	switch {
 	case repeated && old != amount && !errors.Is(err, store.ErrMismatch), repeated && credited, (!repeated || old == amount) && err != nil:

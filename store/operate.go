@@ -38,8 +38,8 @@ type auditRow struct {
 
 const settingTwoPersons = "two_persons"
 
-// TwoPersons says whether resolving, refunding, reversing and assigning need a
-// second operator.
+// TwoPersons says whether resolving, refunding, reversing, assigning and crediting
+// need a second operator.
 func (db *DB) TwoPersons(ctx context.Context) (bool, error) {
 	on, err := twoPersons(ctx, db.r)
 	if err != nil {
@@ -57,7 +57,7 @@ func twoPersons(ctx context.Context, q sqlx.QueryerContext) (bool, error) {
 func (db *DB) SetTwoPersons(ctx context.Context, op Operation, on bool) error {
 	value := map[bool]string{true: "on", false: "off"}[on]
 	op.Action, op.Subject = "two-persons "+value, "settings"
-	err := db.operate(ctx, op, func(tx *sqlx.Tx) error { return db.set(ctx, tx, settingTwoPersons, value) })
+	err := db.operate(ctx, op, func(tx *sqlx.Tx) (bool, error) { return true, db.set(ctx, tx, settingTwoPersons, value) })
 	if err != nil {
 		return fmt.Errorf("two persons: %w", err)
 	}
@@ -86,11 +86,12 @@ func (db *DB) set(ctx context.Context, tx *sqlx.Tx, name, value string) error {
 }
 
 // operate carries an operation out in one transaction with its line in the
-// audit log. If two operators are needed, the first one's request is written
+// audit log; do tells whether it changed anything, without which there is no
+// line. If two operators are needed, the first one's request is written
 // down, with the error ErrApproval, and do runs for the second. Errors:
 // ErrInvalid without a name or a reason; ErrNotFound if there is nothing to
 // approve; ErrApproval also for an operator who approves a request of his own.
-func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) error) error {
+func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool, error)) error {
 	if err := op.valid(); err != nil {
 		return err
 	}
@@ -105,10 +106,7 @@ func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) error
 			return err
 		}
 		if !two {
-			if err := do(tx); err != nil {
-				return err
-			}
-			return db.audit(ctx, tx, op, "")
+			return db.carryOut(ctx, tx, op, "", do)
 		}
 		waits = true
 		_, err = tx.ExecContext(ctx, `INSERT INTO requests (id, at, operator, action, subject, reason, decided_at, decided_by)
@@ -127,7 +125,7 @@ func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) error
 }
 
 // approve carries out the newest request for the operation.
-func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*sqlx.Tx) error) error {
+func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*sqlx.Tx) (bool, error)) error {
 	var asked struct {
 		ID               int64
 		Operator, Reason string
@@ -148,25 +146,24 @@ func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*s
 	if op.Reason == "" {
 		op.Reason = asked.Reason
 	}
-	if err := do(tx); err != nil {
-		return err
-	}
-	return db.audit(ctx, tx, op, "asked for by "+asked.Operator)
+	return db.carryOut(ctx, tx, op, "asked for by "+asked.Operator, do)
 }
 
-// record carries out an operation that needs no second operator; do tells
-// whether it changed anything.
+// record is operate for what needs no second operator.
 func (db *DB) record(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool, error)) error {
 	if err := op.valid(); err != nil {
 		return err
 	}
-	return db.tx(ctx, func(tx *sqlx.Tx) error {
-		changed, err := do(tx)
-		if err != nil || !changed {
-			return err
-		}
-		return db.audit(ctx, tx, op, "")
-	})
+	return db.tx(ctx, func(tx *sqlx.Tx) error { return db.carryOut(ctx, tx, op, "", do) })
+}
+
+// carryOut runs do, and writes the line in the audit log if that changed anything.
+func (db *DB) carryOut(ctx context.Context, tx *sqlx.Tx, op Operation, detail string, do func(*sqlx.Tx) (bool, error)) error {
+	changed, err := do(tx)
+	if err != nil || !changed {
+		return err
+	}
+	return db.audit(ctx, tx, op, detail)
 }
 
 // Acted writes to the audit log what an operator did outside of the store: op.Action to op.Subject.
@@ -245,9 +242,9 @@ const ByHand = "declined:by_hand"
 
 func (db *DB) settleByHand(ctx context.Context, op Operation, ref, to string, doubt bool) (p Purchase, err error) {
 	op.Subject = ref
-	err = db.operate(ctx, op, func(tx *sqlx.Tx) error {
+	err = db.operate(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 		if p, err = purchaseBy(ctx, tx, "ref", ref); err != nil {
-			return err
+			return false, err
 		}
 		open := p.State == Pending || p.State == Review
 		switch {
@@ -260,7 +257,7 @@ func (db *DB) settleByHand(ctx context.Context, op Operation, ref, to string, do
 		default:
 			err = fmt.Errorf("the purchase is %s: %w", p.State, ErrConflict)
 		}
-		return err
+		return true, err
 	})
 	if err != nil {
 		return Purchase{}, fmt.Errorf("%s %.40q: %w", op.Action, ref, err)

@@ -33,6 +33,7 @@ var suite = []struct {
 	{"wallets are listed by number", walletsListed},
 	{"credit counts once", creditOnce},
 	{"credit refuses", creditRefuses},
+	{"credit is approved", creditApproved},
 	{"credits at once", creditsAtOnce},
 
 	{"hold reserves", holdReserves},
@@ -349,7 +350,7 @@ const (
 func (f *fixture) fund(msisdn string, amount int64) {
 	f.Helper()
 	f.serial++
-	if _, _, err := f.db.Credit(f.ctx, msisdn, amount, "test", fmt.Sprint("fund-", f.serial), ""); err != nil {
+	if _, _, err := f.db.Credit(f.ctx, by("ngozi"), msisdn, amount, "test", fmt.Sprint("fund-", f.serial)); err != nil {
 		f.Fatal(err)
 	}
 }

@@ -116,7 +116,7 @@ func reviewResolved(f *fixture) {
 	_, err = f.db.Resolve(f.ctx, by("ngozi"), q.Ref, "lost")
 	f.wantErr("unknown state", err, store.ErrInvalid)
 	log, err := f.db.ListAudit(f.ctx, "", 0)
-	if err != nil || len(log) != 2 || log[0].Action != "purchase resolve failed" || log[1].Subject != p.Ref || log[1].Reason != "ticket 7" {
+	if err != nil || len(log) != 4 || log[0].Action != "purchase resolve failed" || log[2].Subject != p.Ref || log[2].Reason != "ticket 7" {
 		f.Errorf("audit %+v, %v", log, err)
 	}
 	acted := store.Operation{Operator: "ngozi", Reason: "their call", Action: "breaker open", Subject: "breaker quickvend"}

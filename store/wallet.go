@@ -108,41 +108,51 @@ func (db *DB) ListWallets(ctx context.Context, f WalletFilter) ([]Wallet, error)
 // credited is false and nothing changes, or the error is ErrMismatch if the
 // wallet or the amount is another, or if a provider of the source's name has
 // reported a deposit by that reference, which is to be assigned. The wallet returned is as it stands
-// afterwards. note is kept with the entry.
-func (db *DB) Credit(ctx context.Context, msisdn string, amount int64, source, reference, note string) (credited bool, w Wallet, err error) {
+// afterwards. op's reason is kept with the entry. Errors: also ErrApproval.
+func (db *DB) Credit(ctx context.Context, op Operation, msisdn string, amount int64, source, reference string) (credited bool, w Wallet, err error) {
 	err = errors.Join(validMSISDN(msisdn), validAmount(amount), validSource("source", source), validName("reference", reference, 120))
 	if err != nil {
 		return false, Wallet{}, fmt.Errorf("credit: %w", err)
 	}
-	e := entry{kind: entryCredit, reference: source + ":" + reference, msisdn: msisdn, note: clip(note, 255)}
-	err = db.tx(ctx, func(tx *sqlx.Tx) error {
-		credited = false
+	e := entry{kind: entryCredit, reference: source + ":" + reference, msisdn: msisdn, note: clip(op.Reason, 255)}
+	op.Action, op.Subject = fmt.Sprintf("wallet credit %d kobo to %s", amount, msisdn), e.reference
+	repeated := func(tx *sqlx.Tx) (bool, error) {
 		whose, paid, before, err := creditOf(ctx, tx, e.reference)
 		switch {
-		case err != nil:
-			return err
-		case before && (whose != msisdn || paid != amount):
-			return ErrMismatch
-		case before:
-			w, err = getWallet(ctx, tx, msisdn)
-			return err
+		case err != nil || !before:
+			return false, err
+		case whose != msisdn || paid != amount:
+			return false, ErrMismatch
 		}
-		if _, err := depositBy(ctx, tx, source, reference); !errors.Is(err, ErrNotFound) {
-			if err == nil {
-				err = fmt.Errorf("%s has reported it as a deposit, assign that: %w", source, ErrMismatch)
-			}
-			return err
-		}
-		if err := db.pay(ctx, tx, msisdn, amount); err != nil {
-			return err
-		}
-		if err := db.post(ctx, tx, e, posting{accountFunding + source, -amount}, posting{accountWallet + msisdn, amount}); err != nil {
-			return err
-		}
-		credited = true
 		w, err = getWallet(ctx, tx, msisdn)
-		return err
-	})
+		return true, err
+	}
+	// A repeat asks nobody for approval.
+	before := false
+	err = db.snapshot(ctx, func(tx *sqlx.Tx) error { before, err = repeated(tx); return err })
+	if err == nil && !before {
+		err = db.operate(ctx, op, func(tx *sqlx.Tx) (bool, error) {
+			credited = false
+			if before, err := repeated(tx); err != nil || before {
+				return false, err
+			}
+			if _, err := depositBy(ctx, tx, source, reference); !errors.Is(err, ErrNotFound) {
+				if err == nil {
+					err = fmt.Errorf("%s has reported it as a deposit, assign that: %w", source, ErrMismatch)
+				}
+				return false, err
+			}
+			if err := db.pay(ctx, tx, msisdn, amount); err != nil {
+				return false, err
+			}
+			if err := db.post(ctx, tx, e, posting{accountFunding + source, -amount}, posting{accountWallet + msisdn, amount}); err != nil {
+				return false, err
+			}
+			credited = true
+			w, err = getWallet(ctx, tx, msisdn)
+			return true, err
+		})
+	}
 	if err != nil {
 		return false, Wallet{}, fmt.Errorf("credit %s: %w", reference, err)
 	}

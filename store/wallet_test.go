@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -76,7 +77,7 @@ func creditOnce(f *fixture) {
 	opened := f.now()
 	f.advance(time.Hour)
 	for i, want := range []bool{true, false} {
-		credited, w, err := f.db.Credit(f.ctx, amina, 500_00, "operator", "slip 1", "paid in cash")
+		credited, w, err := f.db.Credit(f.ctx, store.Operation{Operator: "ngozi", Reason: "paid in cash"}, amina, 500_00, "operator", "slip 1")
 		if err != nil || credited != want || w != (store.Wallet{MSISDN: amina, Balance: 500_00, OpenedAt: opened}) {
 			f.Errorf("call %d: credited %v, wallet %+v, %v", i+1, credited, w, err)
 		}
@@ -86,19 +87,23 @@ func creditOnce(f *fixture) {
 	for _, c := range []struct{ msisdn, source, reference string }{
 		{amina, "bank", "slip 1"}, {amina, "operator", "SLIP 1"}, {bola, "operator", "slip 2"},
 	} {
-		if credited, _, err := f.db.Credit(f.ctx, c.msisdn, 1, c.source, c.reference, ""); err != nil || !credited {
+		if credited, _, err := f.db.Credit(f.ctx, by("ngozi"), c.msisdn, 1, c.source, c.reference); err != nil || !credited {
 			f.Errorf("%+v: credited %v, %v", c, credited, err)
 		}
 	}
 	f.wallet(amina, 500_02, 0)
 	f.wallet(bola, 1, 0)
+	log, err := f.db.ListAudit(f.ctx, "operator:slip 1", 0)
+	if err != nil || len(log) != 1 || log[0].Operator != "ngozi" || log[0].Action != "wallet credit 50000 kobo to "+amina || log[0].Reason != "paid in cash" {
+		f.Errorf("audit %+v, %v", log, err)
+	}
 	f.accounts(store.AccountTotal{Account: "funding:bank", Amount: -1}, store.AccountTotal{Account: "funding:operator", Amount: -500_02},
 		store.AccountTotal{Account: "wallet:*", Amount: 500_03})
 }
 
 func creditRefuses(f *fixture) {
 	f.fund(amina, 100)
-	if _, _, err := f.db.Credit(f.ctx, amina, 100, "operator", "slip", ""); err != nil {
+	if _, _, err := f.db.Credit(f.ctx, by("ngozi"), amina, 100, "operator", "slip"); err != nil {
 		f.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -120,7 +125,7 @@ func creditRefuses(f *fixture) {
 		{amina, 100, "operator", strings.Repeat("x", 121), store.ErrInvalid},
 		{amina, 100, "operator", "\xff", store.ErrInvalid},
 	} {
-		_, _, err := f.db.Credit(f.ctx, c.msisdn, c.amount, c.source, c.reference, "")
+		_, _, err := f.db.Credit(f.ctx, by("ngozi"), c.msisdn, c.amount, c.source, c.reference)
 		f.wantErr(fmt.Sprintf("%+v", c), err, c.want)
 	}
 	f.wallet(amina, 200, 0)
@@ -132,6 +137,35 @@ func creditRefuses(f *fixture) {
 	}
 }
 
+func creditApproved(f *fixture) {
+	if err := f.db.SetTwoPersons(f.ctx, by("ngozi"), true); err != nil {
+		f.Fatal(err)
+	}
+	credit := func(op store.Operation, amount int64) (bool, error) {
+		credited, _, err := f.db.Credit(f.ctx, op, amina, amount, "bank", "slip 1")
+		return credited, err
+	}
+	approval := by("tunde")
+	approval.Approve = true
+	_, err := credit(by("ngozi"), 500_00)
+	f.wantErr("one person", err, store.ErrApproval)
+	_, err = credit(approval, 500_01)
+	f.wantErr("approval of another amount", err, store.ErrNotFound)
+	if _, err := f.db.Wallet(f.ctx, amina); !errors.Is(err, store.ErrNotFound) {
+		f.Errorf("a wallet before the approval: %v", err)
+	}
+	for i, op := range []store.Operation{approval, approval, by("ngozi")} {
+		if credited, err := credit(op, 500_00); err != nil || credited != (i == 0) {
+			f.Errorf("call %d after the request: credited %v, %v", i+1, credited, err)
+		}
+	}
+	f.wallet(amina, 500_00, 0)
+	log, err := f.db.ListAudit(f.ctx, "bank:slip 1", 0)
+	if err != nil || len(log) != 2 || log[0].Operator != "tunde" || log[0].Detail != "asked for by ngozi" {
+		f.Errorf("audit %+v, %v", log, err)
+	}
+}
+
 func creditsAtOnce(f *fixture) {
 	var credited atomic.Int32
 	times(20, func(i int) {
@@ -140,7 +174,7 @@ func creditsAtOnce(f *fixture) {
 		if i%2 == 0 {
 			reference = fmt.Sprint("own-", i)
 		}
-		first, _, err := f.db.Credit(f.ctx, amina, 10, "bank", reference, "")
+		first, _, err := f.db.Credit(f.ctx, by("ngozi"), amina, 10, "bank", reference)
 		if err != nil {
 			f.Error(err)
 		}
@@ -150,6 +184,9 @@ func creditsAtOnce(f *fixture) {
 	})
 	if credited.Load() != 1 {
 		f.Errorf("one payment was credited %d times", credited.Load())
+	}
+	if log, err := f.db.ListAudit(f.ctx, "bank:same", 0); err != nil || len(log) != 1 {
+		f.Errorf("audit %+v, %v", log, err)
 	}
 	f.wallet(amina, 110, 0)
 	f.accounts(store.AccountTotal{Account: "funding:bank", Amount: -110}, store.AccountTotal{Account: "wallet:*", Amount: 110})

@@ -73,9 +73,16 @@ func walletCredit(c *call) error {
 	if c.reference == "" {
 		return misused("-reference is required: it is what keeps a payment from being credited twice")
 	}
-	credited, w, err := c.db.Credit(c.ctx, msisdn, amount, c.source, c.reference, c.note)
+	if c.reason == "" && !c.approve {
+		c.reason = c.reference
+	}
+	op, err := c.by()
 	if err != nil {
 		return err
+	}
+	credited, w, err := c.db.Credit(c.ctx, op, msisdn, amount, c.source, c.reference)
+	if err != nil {
+		return c.waits(err)
 	}
 	if c.json {
 		return c.print(struct {

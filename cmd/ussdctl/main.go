@@ -55,7 +55,8 @@ var commands = slices.Concat([]command{
 		flags: func(c *call, f *flag.FlagSet) {
 			f.StringVar(&c.reference, "reference", "", "what proves the payment, such as the bank's `reference`; required")
 			f.StringVar(&c.source, "source", "manual", "account that the money comes from, funding:`SOURCE`")
-			f.StringVar(&c.note, "note", "", "`text` kept with the entry")
+			secondOperator(c, f)
+			f.StringVar(&c.reason, "note", "", "`why`, for the audit log and the entry, instead of the reference")
 		}},
 	{name: "wallet show", args: "MSISDN", n: 1, does: "balance and hold of one wallet", run: walletShow},
 	{name: "wallet list", does: "wallets by number", run: walletList, flags: func(c *call, f *flag.FlagSet) {
@@ -133,10 +134,10 @@ type call struct {
 	args []string
 	json bool
 
-	full, live                                    bool
-	limit                                         int
-	since                                         time.Duration
-	after, msisdn, note, reference, source, state string
+	full, live                              bool
+	limit                                   int
+	since                                   time.Duration
+	after, msisdn, reference, source, state string
 
 	brief                              bool
 	profile                            string

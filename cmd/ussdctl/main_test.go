@@ -114,7 +114,7 @@ func seed(t *testing.T, name string) {
 	defer db.Close()
 	_, err = db.Migrate(ctx)
 	must(err)
-	_, _, err = db.Credit(ctx, amina, 1000_50, "manual", "slip-1", "")
+	_, _, err = db.Credit(ctx, store.Operation{Operator: "ngozi", Reason: "slip"}, amina, 1000_50, "manual", "slip-1")
 	must(err)
 	err = db.OpenWallets(ctx, []string{bola})
 	must(err)

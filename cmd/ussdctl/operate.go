@@ -71,7 +71,7 @@ var moneyCommands = []command{
 		listFlags(c, f)
 		f.StringVar(&c.subject, "subject", "", "only about this transaction or other `SUBJECT`")
 	}},
-	{name: "audit two-persons", args: "-reason WHY on|off", n: 1, does: "have resolve, refund, reverse and assign need a second operator", run: auditTwoPersons,
+	{name: "audit two-persons", args: "-reason WHY on|off", n: 1, does: "have resolve, refund, reverse, assign and credit need a second operator", run: auditTwoPersons,
 		flags: approvable},
 }
 
@@ -81,8 +81,12 @@ func who(c *call, f *flag.FlagSet) {
 
 // approvable are the flags of what a second operator may have to approve.
 func approvable(c *call, f *flag.FlagSet) {
-	who(c, f)
+	secondOperator(c, f)
 	f.StringVar(&c.reason, "reason", "", "`why`, for the audit log; required")
+}
+
+func secondOperator(c *call, f *flag.FlagSet) {
+	who(c, f)
 	f.BoolVar(&c.approve, "approve", false, "carry out what another operator asked for")
 }
 

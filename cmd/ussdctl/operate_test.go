@@ -45,6 +45,8 @@ func TestLists(t *testing.T) {
 		wants("audit", ctl("audit", "list", "-json", "-subject", "paystack:r-1"), `"operator": "ngozi"`)
 		wants("entries", ctl("ledger", "list", "-msisdn", bola), "assign  paystack:r-1  suspense:deposits     -N50", "wallet:234805***4567  N50")
 		wants("entries", ctl("ledger", "list", "-json", "-full", "-reference", "manual:slip-1"), `"wallet:`+amina+`": 100050`)
+		ctl("wallet", "credit", "-operator", "ngozi", "-reference", "slip-7", bola, "500")
+		wants("audit", ctl("audit", "list", "-subject", "manual:slip-7"), "ngozi     wallet credit 50000 kobo to "+bola+"  manual:slip-7  slip-7")
 		ref := store.Ref(second)
 		ctl("purchase", "resolve", "-operator", "ngozi", "-reason", "statement", "-to", "failed", ref)
 		wants("messages", ctl("purchase", "show", ref), "MESSAGE  SENT", "failed   not yet")

@@ -56,7 +56,7 @@ func loseNode(t *testing.T, nodes string, how syscall.Signal) {
 	}
 	payer := func(i int) string { return fmt.Sprintf("234803%07d", i) }
 	for i := range subscribers {
-		if _, _, err := db.Credit(ctx, payer(i), each*amount, "test", payer(i), ""); err != nil {
+		if _, _, err := db.Credit(ctx, store.Operation{Operator: "ngozi", Reason: "funds"}, payer(i), each*amount, "test", payer(i)); err != nil {
 			t.Fatal(err)
 		}
 	}

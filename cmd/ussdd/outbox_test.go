@@ -67,7 +67,7 @@ func TestOutbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	const amina = "2348031234567"
-	if _, _, err := db.Credit(t.Context(), amina, 1000_00, "test", "1", ""); err != nil {
+	if _, _, err := db.Credit(t.Context(), store.Operation{Operator: "ngozi", Reason: "funds"}, amina, 1000_00, "test", "1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.SaveSessions(t.Context(), []store.Session{{ID: 7, SMSC: "glo", MSISDN: amina, Code: "*777*1#", StartedAt: clock}}, nil); err != nil {

@@ -102,7 +102,7 @@ func sellOnce(t *testing.T, sim *stack.Stack, vendor, recipient string) (purchas
 		t.Fatal(err)
 	}
 	const amina = "2348030000001"
-	if _, _, err := db.Credit(t.Context(), amina, 1000_00, "test", "1", ""); err != nil {
+	if _, _, err := db.Credit(t.Context(), store.Operation{Operator: "ngozi", Reason: "funds"}, amina, 1000_00, "test", "1"); err != nil {
 		t.Fatal(err)
 	}
 	set := presetsAt(t, sim, vendor)

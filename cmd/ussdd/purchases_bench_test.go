@@ -65,7 +65,7 @@ func benchPayer(i int) string { return fmt.Sprintf("234803%07d", i) }
 
 func fund(b *testing.B, db *store.DB, subscribers int) {
 	for i := range subscribers {
-		if _, _, err := db.Credit(b.Context(), benchPayer(i), 1e12, "bench", benchPayer(i), ""); err != nil {
+		if _, _, err := db.Credit(b.Context(), store.Operation{Operator: "ngozi", Reason: "funds"}, benchPayer(i), 1e12, "bench", benchPayer(i)); err != nil {
 			b.Fatal(err)
 		}
 	}

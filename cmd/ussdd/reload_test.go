@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"ussdd/store"
 	"ussdd/vendors"
 	"ussdd/vendors/purchase"
 )
@@ -184,7 +185,7 @@ func newDaemon(t *testing.T) *daemon {
 	if err := d.wire(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := d.db.Credit(t.Context(), amina, 1_000_000_00, "test", "1", ""); err != nil {
+	if _, _, err := d.db.Credit(t.Context(), store.Operation{Operator: "ngozi", Reason: "funds"}, amina, 1_000_000_00, "test", "1"); err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.WithoutCancel(t.Context()) // which ends before the clean-up

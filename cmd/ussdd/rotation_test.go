@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ussdd/session"
+	"ussdd/store"
 	"ussdd/vendors"
 )
 
@@ -111,7 +112,7 @@ func TestRotation(t *testing.T) {
 			go func() {
 				for i := first; i < first+each; i++ {
 					msisdn := fmt.Sprint(2348030000000 + i)
-					_, _, err := d.db.Credit(t.Context(), msisdn, 100_00, "test", msisdn, "")
+					_, _, err := d.db.Credit(t.Context(), store.Operation{Operator: "ngozi", Reason: "funds"}, msisdn, 100_00, "test", msisdn)
 					if err != nil {
 						t.Error(err)
 					}

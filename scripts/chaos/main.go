@@ -200,9 +200,10 @@ func (r *run) setUp(ctx context.Context, database string) error {
 		return err
 	}
 	_, err = db.Migrate(ctx)
+	begin := store.Operation{Operator: "chaos", Reason: "what they begin with"}
 	for _, s := range r.plan.subscribers {
 		if err == nil {
-			_, _, err = db.Credit(ctx, s.msisdn, int64(s.naira)*kobo, "manual", "begin-"+s.msisdn, "")
+			_, _, err = db.Credit(ctx, begin, s.msisdn, int64(s.naira)*kobo, "manual", "begin-"+s.msisdn)
 		}
 		r.paid[s.msisdn] = int64(s.naira) * kobo
 	}
