@@ -14,6 +14,7 @@ import (
 // written to the audit log, in the same transaction.
 type Operation struct {
 	Operator string // who asks, or approves
+	Login    string // of the operator at his computer; "" = not known, and then he can neither approve nor be approved
 	Reason   string // why; for an approval what the approver has to say, or ""
 	Approve  bool   // carry out what another operator asked for
 
@@ -25,6 +26,7 @@ type Audit struct {
 	ID       int64     `db:"id"`
 	At       time.Time `db:"-"`
 	Operator string    `db:"operator"`
+	Login    string    `db:"login"`   // "" = not known
 	Action   string    `db:"action"`  // "purchase refund"; "request …" if it waits for approval
 	Subject  string    `db:"subject"` // "TXN-…", "entry 123"
 	Reason   string    `db:"reason"`
@@ -90,7 +92,8 @@ func (db *DB) set(ctx context.Context, tx *sqlx.Tx, name, value string) error {
 // line. If two operators are needed, the first one's request is written
 // down, with the error ErrApproval, and do runs for the second. Errors:
 // ErrInvalid without a name or a reason; ErrNotFound if there is nothing to
-// approve; ErrApproval also for an operator who approves a request of his own.
+// approve; ErrApproval also for an operator who approves a request of his own,
+// by his name or by his login.
 func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool, error)) error {
 	if err := op.valid(); err != nil {
 		return err
@@ -109,8 +112,8 @@ func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool
 			return db.carryOut(ctx, tx, op, "", do)
 		}
 		waits = true
-		_, err = tx.ExecContext(ctx, `INSERT INTO requests (id, at, operator, action, subject, reason, decided_at, decided_by)
-			VALUES (?, ?, ?, ?, ?, ?, 0, '')`, NewID(), millis(db.now()), op.Operator, op.Action, op.Subject, clip(op.Reason, 255))
+		_, err = tx.ExecContext(ctx, `INSERT INTO requests (id, at, operator, login, action, subject, reason, decided_at, decided_by)
+			VALUES (?, ?, ?, ?, ?, ?, ?, 0, '')`, NewID(), millis(db.now()), op.Operator, op.Login, op.Action, op.Subject, clip(op.Reason, 255))
 		if err != nil {
 			return err
 		}
@@ -127,16 +130,20 @@ func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool
 // approve carries out the newest request for the operation.
 func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*sqlx.Tx) (bool, error)) error {
 	var asked struct {
-		ID               int64
-		Operator, Reason string
+		ID                      int64
+		Operator, Login, Reason string
 	}
-	err := tx.GetContext(ctx, &asked, `SELECT id, operator, reason FROM requests WHERE subject = ? AND action = ? AND decided_at = 0
+	err := tx.GetContext(ctx, &asked, `SELECT id, operator, login, reason FROM requests WHERE subject = ? AND action = ? AND decided_at = 0
 		ORDER BY id DESC LIMIT 1`, op.Subject, op.Action)
 	switch {
 	case err != nil:
 		return fmt.Errorf("request to approve: %w", notFound(err))
 	case asked.Operator == op.Operator:
 		return fmt.Errorf("%s asked for it: %w", op.Operator, ErrApproval)
+	case op.Login == "" || asked.Login == "":
+		return fmt.Errorf("not known who is logged in: %w", ErrApproval)
+	case asked.Login == op.Login:
+		return fmt.Errorf("%s asked for it from the same login: %w", asked.Operator, ErrApproval)
 	}
 	err = one(tx.ExecContext(ctx, "UPDATE requests SET decided_at = ?, decided_by = ? WHERE id = ? AND decided_at = 0",
 		millis(db.now()), op.Operator, asked.ID))
@@ -183,6 +190,11 @@ func (op Operation) valid() error {
 	if err := validName("operator", op.Operator, 64); err != nil {
 		return err
 	}
+	if op.Login != "" {
+		if err := validName("login", op.Login, 64); err != nil {
+			return err
+		}
+	}
 	if op.Reason == "" && !op.Approve {
 		return fmt.Errorf("no reason given: %w", ErrInvalid)
 	}
@@ -190,8 +202,8 @@ func (op Operation) valid() error {
 }
 
 func (db *DB) audit(ctx context.Context, tx *sqlx.Tx, op Operation, detail string) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO audit (id, at, operator, action, subject, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		NewID(), millis(db.now()), op.Operator, clip(op.Action, 64), clip(op.Subject, 160), clip(op.Reason, 255), clip(detail, 255))
+	_, err := tx.ExecContext(ctx, "INSERT INTO audit (id, at, operator, login, action, subject, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		NewID(), millis(db.now()), op.Operator, op.Login, clip(op.Action, 64), clip(op.Subject, 160), clip(op.Reason, 255), clip(detail, 255))
 	return err
 }
 
@@ -201,7 +213,7 @@ func (db *DB) ListAudit(ctx context.Context, subject string, n int) ([]Audit, er
 	var w where
 	w.add(subject != "", "subject = ?", subject)
 	var rows []auditRow
-	err := db.r.SelectContext(ctx, &rows, "SELECT id, at, operator, action, subject, reason, detail FROM audit"+w.String()+
+	err := db.r.SelectContext(ctx, &rows, "SELECT id, at, operator, login, action, subject, reason, detail FROM audit"+w.String()+
 		" ORDER BY id DESC LIMIT ?", append(w.args, limit(n))...)
 	if err != nil {
 		return nil, fmt.Errorf("list audit: %w", err)

@@ -56,7 +56,13 @@ func vendorsReport(f *fixture) {
 	}
 }
 
-func by(name string) store.Operation { return store.Operation{Operator: name, Reason: "ticket 7"} }
+func by(name string) store.Operation {
+	return store.Operation{Operator: name, Login: name + "-pc", Reason: "ticket 7"}
+}
+
+func approvedBy(name, login string) store.Operation {
+	return store.Operation{Operator: name, Login: login, Approve: true}
+}
 
 func total(account string, amount int64) store.AccountTotal {
 	return store.AccountTotal{Account: account, Amount: amount}
@@ -368,23 +374,26 @@ func twoOperators(f *fixture) {
 	if err := f.db.SetTwoPersons(f.ctx, by("ngozi"), true); err != nil {
 		f.Fatal(err)
 	}
-	_, err := f.db.Refund(f.ctx, store.Operation{Operator: "ngozi", Approve: true}, p.Ref)
+	_, err := f.db.Refund(f.ctx, approvedBy("ngozi", "ngozi-pc"), p.Ref)
 	f.wantErr("approval of nothing", err, store.ErrNotFound)
 	_, err = f.db.Refund(f.ctx, by("ngozi"), p.Ref)
 	f.wantErr("request", err, store.ErrApproval)
-	_, err = f.db.Refund(f.ctx, store.Operation{Operator: "ngozi", Approve: true}, p.Ref)
-	f.wantErr("own approval", err, store.ErrApproval)
-	_, err = f.db.Resolve(f.ctx, store.Operation{Operator: "tunde", Approve: true}, p.Ref, store.Failed)
+	for what, op := range map[string]store.Operation{"own approval": approvedBy("ngozi", "tunde-pc"), "own approval by another name": approvedBy("tunde", "ngozi-pc"),
+		"approval by nobody knows whom": approvedBy("tunde", "")} {
+		_, err = f.db.Refund(f.ctx, op, p.Ref)
+		f.wantErr(what, err, store.ErrApproval)
+	}
+	_, err = f.db.Resolve(f.ctx, approvedBy("tunde", "tunde-pc"), p.Ref, store.Failed)
 	f.wantErr("approval of something else", err, store.ErrNotFound)
 	f.wallet(amina, 0, 100_00)
-	if p, err = f.db.Refund(f.ctx, store.Operation{Operator: "tunde", Approve: true}, p.Ref); err != nil || p.State != store.Failed {
+	if p, err = f.db.Refund(f.ctx, approvedBy("tunde", "tunde-pc"), p.Ref); err != nil || p.State != store.Failed {
 		f.Errorf("approved %+v, %v", p, err)
 	}
 	f.wallet(amina, 100_00, 0)
 	f.wantErr("off", f.db.SetTwoPersons(f.ctx, by("ngozi"), false), store.ErrApproval)
 	log, err := f.db.ListAudit(f.ctx, p.Ref, 0)
-	if err != nil || len(log) != 2 || log[0].Action != "purchase refund" || log[0].Operator != "tunde" || log[0].Detail != "asked for by ngozi" ||
-		log[0].Reason != "ticket 7" || log[1].Action != "request purchase refund" {
+	if err != nil || len(log) != 2 || log[0].Action != "purchase refund" || log[0].Operator != "tunde" || log[0].Login != "tunde-pc" ||
+		log[0].Detail != "asked for by ngozi" || log[0].Reason != "ticket 7" || log[1].Action != "request purchase refund" || log[1].Login != "ngozi-pc" {
 		f.Errorf("audit %+v, %v", log, err)
 	}
 }

@@ -145,8 +145,7 @@ func creditApproved(f *fixture) {
 		credited, _, err := f.db.Credit(f.ctx, op, amina, amount, "bank", "slip 1")
 		return credited, err
 	}
-	approval := by("tunde")
-	approval.Approve = true
+	approval := approvedBy("tunde", "tunde-pc")
 	_, err := credit(by("ngozi"), 500_00)
 	f.wantErr("one person", err, store.ErrApproval)
 	_, err = credit(approval, 500_01)

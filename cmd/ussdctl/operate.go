@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -87,26 +88,31 @@ func approvable(c *call, f *flag.FlagSet) {
 
 func secondOperator(c *call, f *flag.FlagSet) {
 	who(c, f)
-	f.BoolVar(&c.approve, "approve", false, "carry out what another operator asked for")
+	f.BoolVar(&c.approve, "approve", false, "carry out what another operator asked for, who logged in as another user")
 }
 
 // by is the operation as the store wants it.
 func (c *call) by() (store.Operation, error) {
-	op := store.Operation{Operator: c.operator, Reason: c.reason, Approve: c.approve}
-	if op.Operator == "" {
-		op.Operator = os.Getenv("SUDO_USER")
-	}
-	if op.Operator == "" {
-		u, err := user.Current()
-		if err != nil {
-			return op, misused("who are you? give -operator")
-		}
-		op.Operator = u.Username
-	}
+	sudoUser := os.Getenv("SUDO_USER")
+	login := loginOf(os.Geteuid(), sudoUser)
+	op := store.Operation{Operator: cmp.Or(c.operator, sudoUser, login), Login: login, Reason: c.reason, Approve: c.approve}
 	if op.Reason == "" && !op.Approve {
 		return op, misused("-reason is required: it is kept in the audit log")
 	}
 	return op, nil
+}
+
+// loginOf is who is logged in: of a process that is root's the user who called
+// sudo, and otherwise the process's user, whatever the environment says.
+func loginOf(uid int, sudoUser string) string {
+	if uid == 0 && sudoUser != "" {
+		return sudoUser
+	}
+	id := strconv.Itoa(uid)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "uid " + id
 }
 
 // waits tells an operator that another one has to approve.
@@ -375,6 +381,7 @@ func auditList(c *call) error {
 		type row struct {
 			At       time.Time `json:"at"`
 			Operator string    `json:"operator"`
+			Login    string    `json:"login,omitempty"`
 			Action   string    `json:"action"`
 			Subject  string    `json:"subject"`
 			Reason   string    `json:"reason"`
@@ -382,15 +389,15 @@ func auditList(c *call) error {
 		}
 		rows := make([]row, len(lines))
 		for i, l := range lines {
-			rows[i] = row{l.At, l.Operator, l.Action, l.Subject, l.Reason, l.Detail}
+			rows[i] = row{l.At, l.Operator, l.Login, l.Action, l.Subject, l.Reason, l.Detail}
 		}
 		return c.print(rows)
 	}
 	rows := make([][]string, len(lines))
 	for i, l := range lines {
-		rows[i] = []string{when(l.At), l.Operator, l.Action, l.Subject, l.Reason, l.Detail}
+		rows[i] = []string{when(l.At), l.Operator, l.Login, l.Action, l.Subject, l.Reason, l.Detail}
 	}
-	return table(c.out, []string{"AT", "OPERATOR", "DID", "TO", "REASON", "DETAIL"}, rows)
+	return table(c.out, []string{"AT", "OPERATOR", "LOGIN", "DID", "TO", "REASON", "DETAIL"}, rows)
 }
 
 func auditTwoPersons(c *call) error {

@@ -2,6 +2,10 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,15 +42,16 @@ func TestLists(t *testing.T) {
 				}
 			}
 		}
+		login := loginOf(os.Geteuid(), os.Getenv("SUDO_USER"))
 		wants("deposits", ctl("deposit", "list", "-suspense"), "paystack  r-1        99       N50")
 		ctl("deposit", "assign", "-operator", "ngozi", "-reason", "called in", "paystack", "r-1", bola)
 		wants("deposits", ctl("deposit", "list", "-json"), `"msisdn": "234805***4567"`, `"amount_kobo": 5000`)
-		wants("audit", ctl("audit", "list"), "ngozi     deposit assign "+bola, "paystack:r-1", "called in")
+		wants("audit", ctl("audit", "list"), fmt.Sprintf("ngozi     %-5s  deposit assign %s", login, bola), "paystack:r-1", "called in")
 		wants("audit", ctl("audit", "list", "-json", "-subject", "paystack:r-1"), `"operator": "ngozi"`)
 		wants("entries", ctl("ledger", "list", "-msisdn", bola), "assign  paystack:r-1  suspense:deposits     -N50", "wallet:234805***4567  N50")
 		wants("entries", ctl("ledger", "list", "-json", "-full", "-reference", "manual:slip-1"), `"wallet:`+amina+`": 100050`)
 		ctl("wallet", "credit", "-operator", "ngozi", "-reference", "slip-7", bola, "500")
-		wants("audit", ctl("audit", "list", "-subject", "manual:slip-7"), "ngozi     wallet credit 50000 kobo to "+bola+"  manual:slip-7  slip-7")
+		wants("audit", ctl("audit", "list", "-subject", "manual:slip-7"), "wallet credit 50000 kobo to "+bola+"  manual:slip-7  slip-7")
 		ref := store.Ref(second)
 		ctl("purchase", "resolve", "-operator", "ngozi", "-reason", "statement", "-to", "failed", ref)
 		wants("messages", ctl("purchase", "show", ref), "MESSAGE  SENT", "failed   not yet")
@@ -67,4 +72,21 @@ func TestLists(t *testing.T) {
 			t.Errorf("audit of nothing:\n%s", got)
 		}
 	})
+}
+
+// TestLogin: what a user sets in his own environment makes him nobody else.
+func TestLogin(t *testing.T) {
+	me, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if err != nil {
+		t.Skip("the user who runs this has no name")
+	}
+	for _, test := range []struct {
+		uid        int
+		sudo, want string
+	}{{0, "amina", "amina"}, {0, "", "root"}, {os.Getuid(), "", me.Username}, {4000000001, "amina", "uid 4000000001"}} {
+		t.Setenv("USER", "tunde")
+		if got := loginOf(test.uid, test.sudo); got != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
 }

@@ -65,10 +65,12 @@ CREATE TABLE IF NOT EXISTS settings (
     at    BIGINT       NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+-- login: the user at the computer, whatever name the operator gave.
 CREATE TABLE IF NOT EXISTS audit (
     id       BIGINT       NOT NULL PRIMARY KEY,
     at       BIGINT       NOT NULL,
     operator VARCHAR(64)  NOT NULL,
+    login    VARCHAR(64)  NOT NULL,
     action   VARCHAR(64)  NOT NULL,
     subject  VARCHAR(160) NOT NULL,
     reason   VARCHAR(255) NOT NULL,
@@ -85,6 +87,7 @@ CREATE TABLE IF NOT EXISTS requests (
     id         BIGINT       NOT NULL PRIMARY KEY,
     at         BIGINT       NOT NULL,
     operator   VARCHAR(64)  NOT NULL,
+    login      VARCHAR(64)  NOT NULL,
     action     VARCHAR(64)  NOT NULL,
     subject    VARCHAR(160) NOT NULL,
     reason     VARCHAR(255) NOT NULL,

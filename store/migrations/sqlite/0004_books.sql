@@ -171,10 +171,12 @@ CREATE TABLE settings (
     at    INTEGER NOT NULL
 ) STRICT;
 
+-- login: the user at the computer, whatever name the operator gave.
 CREATE TABLE audit (
     id       INTEGER NOT NULL PRIMARY KEY,
     at       INTEGER NOT NULL,
     operator TEXT    NOT NULL,
+    login    TEXT    NOT NULL,
     action   TEXT    NOT NULL,
     subject  TEXT    NOT NULL,
     reason   TEXT    NOT NULL,
@@ -192,6 +194,7 @@ CREATE TABLE requests (
     id         INTEGER NOT NULL PRIMARY KEY,
     at         INTEGER NOT NULL,
     operator   TEXT    NOT NULL,
+    login      TEXT    NOT NULL,
     action     TEXT    NOT NULL,
     subject    TEXT    NOT NULL,
     reason     TEXT    NOT NULL,
