@@ -89,6 +89,9 @@ func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bo
 	}
 	err = db.tx(ctx, func(tx *sqlx.Tx) error {
 		booked = false
+		if err := db.lockSubject(ctx, tx, "payment", d.Provider+":"+d.Reference); err != nil {
+			return err
+		}
 		stored, err = depositBy(ctx, tx, d.Provider, d.Reference)
 		switch {
 		case err == nil && (stored.Amount != d.Amount || stored.Account != d.Account):

@@ -64,14 +64,16 @@
 // # Limits
 //
 // [DB.Hold] compares a purchase with [Limits] after it has locked the payer's
-// wallet, and for the recipient's sum a row of limit_locks, so that programs
+// wallet, and for the recipient's sum a row of subject_locks, so that programs
 // that share a database cannot each let pass what is too much together.
 //
 // # Transactions
 //
 // Transactions are short, hold no lock while anything outside the database is
-// awaited, and lock in one order: purchase, attempt, wallet, recipient (a new
-// purchase, which nobody else can hold, comes after these). One that ends in a
+// awaited, and lock in one order: payment, purchase, attempt, wallet, recipient
+// (a new purchase, which nobody else can hold, comes after these). Payments and
+// recipients share the rows of subject_locks, a bounded number for each of the
+// two. One that ends in a
 // deadlock, a lock wait or a busy database is retried whole, a bounded number
 // of times with a jittered pause, and so is one whose connection broke before
 // its commit was sent. What became of one whose connection broke at the commit
@@ -84,8 +86,8 @@
 //
 // On a Galera cluster two nodes may change the same row, and the second to
 // commit gets a deadlock. Nothing here relies on more than that: what must not
-// be done twice changes one row (a wallet, a purchase's version, a lock of
-// limit_locks) or inserts one key. All programs name the hosts in the same
+// be done twice changes one row (a wallet, a purchase's version, one of
+// subject_locks) or inserts one key. All programs name the hosts in the same
 // order, so that they write at one node and seldom meet; connections live for
 // five minutes and then return to the first host. Each waits, before it reads,
 // for what other nodes have committed (wsrep_sync_wait).

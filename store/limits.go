@@ -85,7 +85,7 @@ func (db *DB) withinLimits(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 			continue
 		}
 		if sum.name == LimitRecipientDay {
-			if err := db.lockLimit(ctx, tx, "recipient:"+p.Recipient); err != nil {
+			if err := db.lockSubject(ctx, tx, "recipient", p.Recipient); err != nil {
 				return err
 			}
 		}
@@ -112,19 +112,6 @@ func (db *DB) withinLimits(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
 		return err
 	}
 	return &LimitError{Limit: LimitVelocity, Max: int64(l.Velocity), Used: int64(l.Velocity), Until: instant(first).Add(l.VelocityWindow)}
-}
-
-// lockLimit locks a subject until the end of the transaction.
-func (db *DB) lockLimit(ctx context.Context, tx *sqlx.Tx, subject string) error {
-	n, err := affected(tx.ExecContext(ctx, "UPDATE limit_locks SET n = n + 1 WHERE subject = ?", subject))
-	if err != nil || n == 1 {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO limit_locks (subject, n) VALUES (?, 1)", subject)
-	if db.engine.duplicate(err) {
-		return errAgain
-	}
-	return err
 }
 
 // lagos is West Africa Time, which has no summer time.

@@ -80,6 +80,7 @@ var suite = []struct {
 	{"deposits", deposits},
 	{"deposits at once", depositsAtOnce},
 	{"deposits credited by hand", depositsCredited},
+	{"deposits credited at the same moment", depositMeetsCredit},
 	{"deposits undone", depositsUndone},
 	{"entries are reversed", entriesReversed},
 	{"floats are topped up", floatsToppedUp},

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -138,4 +140,27 @@ func instant(ms int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).UTC()
+}
+
+// lockRows bounds how many rows the locks of one kind have. Subjects that share
+// a row wait for each other now and then.
+const lockRows = 4096
+
+// lockSubject locks what subjects of a kind have in common with this one, until
+// the end of the transaction: whoever locks the same sees what this one wrote.
+func (db *DB) lockSubject(ctx context.Context, tx *sqlx.Tx, kind, subject string) error {
+	row := lockRow(kind, subject)
+	n, err := affected(tx.ExecContext(ctx, "UPDATE subject_locks SET n = n + 1 WHERE subject = ?", row))
+	if err != nil || n == 1 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO subject_locks (subject, n) VALUES (?, 1)", row)
+	if db.engine.duplicate(err) {
+		return errAgain
+	}
+	return err
+}
+
+func lockRow(kind, subject string) string {
+	return kind + ":" + strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(subject))%lockRows), 10)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -213,5 +214,19 @@ func TestMigrationFiles(t *testing.T) {
 	}
 	if strings.Join(names[0], " ") != strings.Join(names[1], " ") {
 		t.Errorf("migrations differ: %v", names)
+	}
+}
+
+// TestLockRows: subjects come and go, the rows of their locks are a few that stay.
+func TestLockRows(t *testing.T) {
+	rows := make(map[string]bool)
+	for i := range 100_000 {
+		rows[lockRow("recipient", strconv.Itoa(2348030000000+i))] = true
+	}
+	if len(rows) != 4096 {
+		t.Errorf("%d rows", len(rows))
+	}
+	if lockRow("recipient", "r") == lockRow("payment", "r") {
+		t.Error("payments, which are locked before wallets, share rows with recipients, which are locked after them")
 	}
 }

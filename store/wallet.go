@@ -133,6 +133,9 @@ func (db *DB) Credit(ctx context.Context, op Operation, msisdn string, amount in
 	if err == nil && !before {
 		err = db.operate(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 			credited = false
+			if err := db.lockSubject(ctx, tx, "payment", e.reference); err != nil {
+				return false, err
+			}
 			if before, err := repeated(tx); err != nil || before {
 				return false, err
 			}

@@ -53,8 +53,8 @@ CREATE TABLE IF NOT EXISTS rechecks (
     INDEX rechecks_at (at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- A row is locked while the sums of its subject are compared with a limit.
-CREATE TABLE IF NOT EXISTS limit_locks (
+-- A row is locked while the sums of a recipient are compared with a limit, or a payment that two may report is booked.
+CREATE TABLE IF NOT EXISTS subject_locks (
     subject VARCHAR(64) NOT NULL PRIMARY KEY,
     n       BIGINT      NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

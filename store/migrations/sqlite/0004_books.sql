@@ -159,8 +159,8 @@ CREATE TABLE rechecks (
 
 CREATE INDEX rechecks_at ON rechecks (at);
 
--- A row is locked while the sums of its subject are compared with a limit.
-CREATE TABLE limit_locks (
+-- A row is locked while the sums of a recipient are compared with a limit, or a payment that two may report is booked.
+CREATE TABLE subject_locks (
     subject TEXT    NOT NULL PRIMARY KEY,
     n       INTEGER NOT NULL
 ) STRICT;
