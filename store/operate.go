@@ -38,6 +38,19 @@ type auditRow struct {
 	AtMS int64 `db:"at"`
 }
 
+// RequestFor is how long what one operator asked for can be approved.
+const RequestFor = 7 * 24 * time.Hour
+
+// Request is what an operator asked for and another has not approved.
+type Request struct {
+	At       time.Time `db:"-"`
+	Operator string    `db:"operator"`
+	Login    string    `db:"login"`
+	Action   string    `db:"action"` // "purchase refund"
+	Subject  string    `db:"subject"`
+	Reason   string    `db:"reason"`
+}
+
 const settingTwoPersons = "two_persons"
 
 // TwoPersons says whether resolving, refunding, reversing, assigning and crediting
@@ -92,7 +105,7 @@ func (db *DB) set(ctx context.Context, tx *sqlx.Tx, name, value string) error {
 // line. If two operators are needed, the first one's request is written
 // down, with the error ErrApproval, and do runs for the second. Errors:
 // ErrInvalid without a name or a reason; ErrNotFound if there is nothing to
-// approve; ErrApproval also for an operator who approves a request of his own,
+// approve that is younger than RequestFor; ErrApproval also for an operator who approves a request of his own,
 // by his name or by his login.
 func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool, error)) error {
 	if err := op.valid(); err != nil {
@@ -133,8 +146,8 @@ func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*s
 		ID                      int64
 		Operator, Login, Reason string
 	}
-	err := tx.GetContext(ctx, &asked, `SELECT id, operator, login, reason FROM requests WHERE subject = ? AND action = ? AND decided_at = 0
-		ORDER BY id DESC LIMIT 1`, op.Subject, op.Action)
+	err := tx.GetContext(ctx, &asked, `SELECT id, operator, login, reason FROM requests WHERE subject = ? AND action = ? AND decided_at = 0 AND at > ?
+		ORDER BY id DESC LIMIT 1`, op.Subject, op.Action, millis(db.now().Add(-RequestFor)))
 	switch {
 	case err != nil:
 		return fmt.Errorf("request to approve: %w", notFound(err))
@@ -224,6 +237,25 @@ func (db *DB) ListAudit(ctx context.Context, subject string, n int) ([]Audit, er
 		lines[i] = r.Audit
 	}
 	return lines, nil
+}
+
+// ListRequests lists the requests that can be approved, newest first. limit 0 = 100.
+func (db *DB) ListRequests(ctx context.Context, n int) ([]Request, error) {
+	var rows []struct {
+		Request
+		AtMS int64 `db:"at"`
+	}
+	err := db.r.SelectContext(ctx, &rows, `SELECT at, operator, login, action, subject, reason FROM requests
+		WHERE decided_at = 0 AND at > ? ORDER BY at DESC, id DESC LIMIT ?`, millis(db.now().Add(-RequestFor)), limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("list requests: %w", err)
+	}
+	requests := make([]Request, len(rows))
+	for i, r := range rows {
+		r.Request.At = instant(r.AtMS)
+		requests[i] = r.Request
+	}
+	return requests, nil
 }
 
 // Resolve has an operator decide a purchase by what he knows from the vendor.

@@ -391,6 +391,16 @@ func twoOperators(f *fixture) {
 	}
 	f.wallet(amina, 100_00, 0)
 	f.wantErr("off", f.db.SetTwoPersons(f.ctx, by("ngozi"), false), store.ErrApproval)
+	open, err := f.db.ListRequests(f.ctx, 0)
+	if want := (store.Request{At: f.now(), Operator: "ngozi", Login: "ngozi-pc", Action: "two-persons off", Subject: "settings", Reason: "ticket 7"}); err != nil ||
+		len(open) != 1 || open[0] != want {
+		f.Errorf("requests %+v, %v", open, err)
+	}
+	f.advance(store.RequestFor)
+	f.wantErr("too late", f.db.SetTwoPersons(f.ctx, approvedBy("tunde", "tunde-pc"), false), store.ErrNotFound)
+	if open, err = f.db.ListRequests(f.ctx, 0); err != nil || len(open) != 0 {
+		f.Errorf("requests %+v, %v", open, err)
+	}
 	log, err := f.db.ListAudit(f.ctx, p.Ref, 0)
 	if err != nil || len(log) != 2 || log[0].Action != "purchase refund" || log[0].Operator != "tunde" || log[0].Login != "tunde-pc" ||
 		log[0].Detail != "asked for by ngozi" || log[0].Reason != "ticket 7" || log[1].Action != "request purchase refund" || log[1].Login != "ngozi-pc" {

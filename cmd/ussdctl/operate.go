@@ -72,6 +72,7 @@ var moneyCommands = []command{
 		listFlags(c, f)
 		f.StringVar(&c.subject, "subject", "", "only about this transaction or other `SUBJECT`")
 	}},
+	{name: "audit requests", does: "what operators asked for and others can approve, for seven days, newest first", run: auditRequests, flags: listFlags},
 	{name: "audit two-persons", args: "-reason WHY on|off", n: 1, does: "have resolve, refund, reverse, assign and credit need a second operator", run: auditTwoPersons,
 		flags: approvable},
 }
@@ -389,15 +390,51 @@ func auditList(c *call) error {
 		}
 		rows := make([]row, len(lines))
 		for i, l := range lines {
-			rows[i] = row{l.At, l.Operator, l.Login, l.Action, l.Subject, l.Reason, l.Detail}
+			rows[i] = row{l.At, l.Operator, l.Login, c.maskAction(l.Action), l.Subject, l.Reason, l.Detail}
 		}
 		return c.print(rows)
 	}
 	rows := make([][]string, len(lines))
 	for i, l := range lines {
-		rows[i] = []string{when(l.At), l.Operator, l.Login, l.Action, l.Subject, l.Reason, l.Detail}
+		rows[i] = []string{when(l.At), l.Operator, l.Login, c.maskAction(l.Action), l.Subject, l.Reason, l.Detail}
 	}
 	return table(c.out, []string{"AT", "OPERATOR", "LOGIN", "DID", "TO", "REASON", "DETAIL"}, rows)
+}
+
+func auditRequests(c *call) error {
+	requests, err := c.db.ListRequests(c.ctx, c.limit)
+	if err != nil {
+		return databaseError{err}
+	}
+	if c.json {
+		type row struct {
+			At       time.Time `json:"at"`
+			Operator string    `json:"operator"`
+			Login    string    `json:"login,omitempty"`
+			Asks     string    `json:"asks"`
+			Subject  string    `json:"subject"`
+			Reason   string    `json:"reason"`
+		}
+		rows := make([]row, len(requests))
+		for i, r := range requests {
+			rows[i] = row{r.At, r.Operator, r.Login, c.maskAction(r.Action), r.Subject, r.Reason}
+		}
+		return c.print(rows)
+	}
+	rows := make([][]string, len(requests))
+	for i, r := range requests {
+		rows[i] = []string{when(r.At), r.Operator, r.Login, c.maskAction(r.Action), r.Subject, r.Reason}
+	}
+	return table(c.out, []string{"AT", "OPERATOR", "LOGIN", "ASKS", "TO", "REASON"}, rows)
+}
+
+// maskAction masks the number of a subscriber that an action ends in.
+func (c *call) maskAction(action string) string {
+	i := strings.LastIndexByte(action, ' ') + 1
+	if msisdn, ok := menus.ParseMSISDN(action[i:]); ok && msisdn == action[i:] {
+		return action[:i] + c.mask(msisdn)
+	}
+	return action
 }
 
 func auditTwoPersons(c *call) error {

@@ -46,12 +46,13 @@ func TestLists(t *testing.T) {
 		wants("deposits", ctl("deposit", "list", "-suspense"), "paystack  r-1        99       N50")
 		ctl("deposit", "assign", "-operator", "ngozi", "-reason", "called in", "paystack", "r-1", bola)
 		wants("deposits", ctl("deposit", "list", "-json"), `"msisdn": "234805***4567"`, `"amount_kobo": 5000`)
-		wants("audit", ctl("audit", "list"), fmt.Sprintf("ngozi     %-5s  deposit assign %s", login, bola), "paystack:r-1", "called in")
+		wants("audit", ctl("audit", "list"), fmt.Sprintf("ngozi     %-5s  deposit assign 234805***4567", login), "paystack:r-1", "called in")
 		wants("audit", ctl("audit", "list", "-json", "-subject", "paystack:r-1"), `"operator": "ngozi"`)
 		wants("entries", ctl("ledger", "list", "-msisdn", bola), "assign  paystack:r-1  suspense:deposits     -N50", "wallet:234805***4567  N50")
 		wants("entries", ctl("ledger", "list", "-json", "-full", "-reference", "manual:slip-1"), `"wallet:`+amina+`": 100050`)
 		ctl("wallet", "credit", "-operator", "ngozi", "-reference", "slip-7", bola, "500")
-		wants("audit", ctl("audit", "list", "-subject", "manual:slip-7"), "wallet credit 50000 kobo to "+bola+"  manual:slip-7  slip-7")
+		wants("audit", ctl("audit", "list", "-subject", "manual:slip-7"), "wallet credit 50000 kobo to 234805***4567  manual:slip-7  slip-7")
+		wants("audit", ctl("audit", "list", "-json", "-full", "-subject", "manual:slip-7"), `"action": "wallet credit 50000 kobo to `+bola+`"`)
 		ref := store.Ref(second)
 		ctl("purchase", "resolve", "-operator", "ngozi", "-reason", "statement", "-to", "failed", ref)
 		wants("messages", ctl("purchase", "show", ref), "MESSAGE  SENT", "failed   not yet")
@@ -68,6 +69,13 @@ func TestLists(t *testing.T) {
 		if got := ctl("purchase", "show", store.Ref(first)); strings.Contains(got, "MESSAGE") {
 			t.Errorf("told although there are no messages:\n%s", got)
 		}
+		ctl("audit", "two-persons", "-operator", "ngozi", "-reason", "policy", "on")
+		var asked bytes.Buffer
+		if code := run(t.Context(), []string{"wallet", "credit", "-operator", "ngozi", "-reference", "slip-8", "-database", name, bola, "5"}, &asked, &asked); code != exitFailed {
+			t.Errorf("asked: exit %d\n%s", code, &asked)
+		}
+		wants("requests", ctl("audit", "requests"), "wallet credit 500 kobo to 234805***4567  manual:slip-8  slip-8")
+		wants("requests", ctl("audit", "requests", "-json"), `"operator": "ngozi"`, `"asks": "wallet credit 500 kobo to 234805***4567"`)
 		if got := ctl("audit", "list", "-subject", "nothing"); strings.Count(got, "\n") != 1 {
 			t.Errorf("audit of nothing:\n%s", got)
 		}

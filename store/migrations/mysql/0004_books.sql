@@ -93,7 +93,8 @@ CREATE TABLE IF NOT EXISTS requests (
     reason     VARCHAR(255) NOT NULL,
     decided_at BIGINT       NOT NULL,
     decided_by VARCHAR(64)  NOT NULL,
-    INDEX requests_subject (subject, id)
+    INDEX requests_subject (subject, id),
+    INDEX requests_open (decided_at, at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS outbox (

@@ -204,6 +204,8 @@ CREATE TABLE requests (
 
 CREATE INDEX requests_subject ON requests (subject, id);
 
+CREATE INDEX requests_open ON requests (decided_at, at);
+
 CREATE TABLE outbox (
     id          INTEGER NOT NULL PRIMARY KEY,
     purchase_id INTEGER NOT NULL,
