@@ -446,6 +446,47 @@ func ledgerSampled(f *fixture) {
 	}
 }
 
+// ledgerRounds: a round has the age that it has for all instances.
+func ledgerRounds(f *fixture) {
+	dbs, samples := []*store.DB{f.db, f.open()}, 0
+	sample := func(n int) time.Time {
+		f.Helper()
+		s, err := dbs[samples%2].CheckSample(f.ctx, n)
+		if err != nil || len(s.RoundAt) != 4 {
+			f.Fatalf("%+v, %v", s, err)
+		}
+		samples++
+		return s.RoundAt["entries"]
+	}
+	wants := func(what string, got, want time.Time) {
+		f.Helper()
+		if !got.Equal(want) {
+			f.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	for i := range 3 {
+		f.fund(amina, int64(i+1))
+	}
+	first := f.now()
+	at := sample(1)
+	wants("none has ended", at, first)
+	for range 2 {
+		f.advance(time.Hour)
+		at = sample(1)
+		wants("in the middle", at, first)
+	}
+	f.advance(time.Hour)
+	at = sample(1)
+	wants("at the end", at, f.now())
+	ended := f.now()
+	f.advance(59 * time.Second)
+	at = sample(10)
+	wants("to the minute", at, ended)
+	f.advance(time.Second)
+	at = sample(10)
+	wants("a minute later", at, f.now())
+}
+
 func outbox(f *fixture) {
 	f.messages = true
 	f.db = f.open()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -217,7 +218,15 @@ type Sample struct {
 	Rows       int         // rows of entries, wallets, purchases and deposits checked
 	Rounds     int         // tables that were gone through to their end by this sample
 	Violations []Violation // as CheckLedger's, without ledger-sum
+	// RoundAt is when the samples of all instances last came to the end of a table,
+	// by its name; before they ever have, when the first was taken. A minute more or
+	// less.
+	RoundAt map[string]time.Time
 }
+
+// roundGrain is how exactly the end of a round is kept, so that small tables do not
+// cost a write for each sample.
+const roundGrain = time.Minute
 
 // sampled are the tables that samples go through, with the column that orders
 // them.
@@ -229,7 +238,7 @@ var sampled = []struct{ table, column string }{{"entries", "id"}, {"wallets", "m
 // row; the rule about the whole ledger is left to CheckLedger, to which a
 // balanced set of entries adds nothing.
 func (db *DB) CheckSample(ctx context.Context, n int) (Sample, error) {
-	var s Sample
+	s := Sample{RoundAt: make(map[string]time.Time)}
 	for _, t := range sampled {
 		if err := db.sample(ctx, t.table, t.column, n, &s); err != nil {
 			return Sample{}, fmt.Errorf("check %s: %w", t.table, err)
@@ -240,8 +249,12 @@ func (db *DB) CheckSample(ctx context.Context, n int) (Sample, error) {
 
 // sample checks the rows of one table that follow where the last sample ended.
 func (db *DB) sample(ctx context.Context, table, column string, n int, s *Sample) error {
-	name := "checked_" + table
+	name, round := "checked_"+table, "round_"+table
 	after, err := setting(ctx, db.r, name)
+	if err != nil {
+		return err
+	}
+	ended, err := setting(ctx, db.r, round)
 	if err != nil {
 		return err
 	}
@@ -287,16 +300,27 @@ func (db *DB) sample(ctx context.Context, table, column string, n int, s *Sample
 	}
 	s.Violations = append(s.Violations, violations...)
 	s.Rows += rows
+	now, roundAt := db.stamp(), instant(position(ended))
+	keep := ended == "" || upTo == "" && now.Sub(roundAt) >= roundGrain
+	if keep {
+		roundAt = now
+	}
+	s.RoundAt[table] = roundAt
 	if upTo == "" {
 		s.Rounds++
 	}
-	if upTo == after {
+	if upTo == after && !keep {
 		return nil
 	}
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
 		// Of two instances that checked the same rows, one moves on.
-		if now, err := setting(ctx, tx, name); err != nil || now != after {
+		if at, err := setting(ctx, tx, name); err != nil || at != after {
 			return err
+		}
+		if keep {
+			if err := db.set(ctx, tx, round, strconv.FormatInt(millis(now), 10)); err != nil {
+				return err
+			}
 		}
 		return db.set(ctx, tx, name, upTo)
 	})

@@ -119,6 +119,7 @@ var suite = []struct {
 	{"ledger of a busy day", ledgerClean},
 	{"ledger checked while selling", ledgerWhileSelling},
 	{"ledger sampled", ledgerSampled},
+	{"ledger rounds", ledgerRounds},
 	{"ledger tampered with", ledgerTampered},
 	{"ledger broken a thousand times", ledgerManyViolations},
 

@@ -14,7 +14,10 @@ import (
 
 const (
 	booksEvery   = 10 * time.Second
-	booksSample  = 500              // rows of each table in a sample
+	booksLeast   = 500              // rows of each table in a sample
+	booksMost    = 20_000           // likewise
+	booksQuick   = time.Second / 2  // a sample that took less is followed by one of twice the rows
+	booksSlow    = time.Second      // and one that took more, by one of half of them
 	booksTimeout = 30 * time.Second // of one look
 	booksTold    = 1000             // violations that are remembered as told
 )
@@ -34,6 +37,8 @@ type bookkeeper struct {
 	desk  interface{ Stats() purchase.Stats }
 	log   *slog.Logger
 
+	sample int // rows of each table in the next sample; 0 = booksLeast
+
 	mu         sync.Mutex
 	rows       int
 	rounds     int
@@ -41,6 +46,7 @@ type bookkeeper struct {
 	failures   int
 	clocks     store.Clocks
 	outbox     store.Outbox
+	roundAt    map[string]time.Time // as Sample's; never changed, only replaced
 	told       map[store.Violation]bool
 }
 
@@ -62,7 +68,7 @@ func (b *bookkeeper) Run(ctx context.Context) error {
 func (b *bookkeeper) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, booksTimeout)
 	defer cancel()
-	s, err := b.books.CheckSample(ctx, booksSample)
+	s, err := b.check(ctx)
 	var clocks store.Clocks
 	if err == nil {
 		clocks, err = b.books.Clocks(ctx)
@@ -83,10 +89,25 @@ func (b *bookkeeper) look(ctx context.Context) {
 	b.rows += s.Rows
 	b.rounds += s.Rounds
 	b.violations += len(s.Violations)
-	b.clocks, b.outbox = clocks, outbox
+	b.clocks, b.outbox, b.roundAt = clocks, outbox, s.RoundAt
 	for _, v := range s.Violations {
 		b.tell(v)
 	}
+}
+
+// check takes a sample whose rows are as many as the time allows: the tables grow
+// with what is sold, and a round is to end all the same.
+func (b *bookkeeper) check(ctx context.Context) (store.Sample, error) {
+	b.sample = max(booksLeast, b.sample)
+	began := time.Now()
+	s, err := b.books.CheckSample(ctx, b.sample)
+	switch took := time.Since(began); {
+	case err != nil || took > booksSlow:
+		b.sample /= 2
+	case took < booksQuick:
+		b.sample = min(booksMost, b.sample*2)
+	}
+	return s, err
 }
 
 // tell logs a violation once. b.mu is held.
@@ -105,6 +126,7 @@ func (b *bookkeeper) tell(v store.Violation) {
 var (
 	ledgerRows       = desc("ledger_checked_rows_total", "Rows of the ledger's tables that samples have checked.")
 	ledgerRounds     = desc("ledger_checked_tables_total", "Times that the samples came to the end of a table.")
+	ledgerRound      = desc("ledger_round_seconds", "For how long the samples of all instances have not come to the end of a table, to the minute.", "table")
 	ledgerViolations = desc("ledger_violations_total", "Rows found that break a rule of the ledger; the same row counts in each round.")
 	ledgerUnchecked  = desc("ledger_check_failures_total", "Samples that the database did not give.")
 	owedOpen         = desc("purchases_open", "Purchases not decided, of all instances.")
@@ -132,10 +154,15 @@ func (b *bookkeeper) Collect(out chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
-	gauge := func(d *prometheus.Desc, v float64) { out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
 	b.mu.Lock()
-	rows, rounds, violations, failures, clocks, outbox := b.rows, b.rounds, b.violations, b.failures, b.clocks, b.outbox
+	rows, rounds, violations, failures, clocks, outbox, roundAt := b.rows, b.rounds, b.violations, b.failures, b.clocks, b.outbox, b.roundAt
 	b.mu.Unlock()
+	for table, at := range roundAt {
+		gauge(ledgerRound, max(0, time.Since(at).Seconds()), table)
+	}
 	counter(ledgerRows, float64(rows))
 	counter(ledgerRounds, float64(rounds))
 	counter(ledgerViolations, float64(violations))

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,11 +25,17 @@ type shelf struct {
 	clocks store.Clocks
 	outbox store.Outbox
 	err    error
+	asked  []int         // rows of each sample
+	takes  time.Duration // what a sample takes
 }
 
-func (s *shelf) CheckSample(context.Context, int) (store.Sample, error) { return s.sample, s.err }
-func (s *shelf) Clocks(context.Context) (store.Clocks, error)           { return s.clocks, s.err }
-func (s *shelf) OutboxStatus(context.Context) (store.Outbox, error)     { return s.outbox, s.err }
+func (s *shelf) CheckSample(_ context.Context, n int) (store.Sample, error) {
+	s.asked = append(s.asked, n)
+	<-time.After(s.takes)
+	return s.sample, s.err
+}
+func (s *shelf) Clocks(context.Context) (store.Clocks, error)       { return s.clocks, s.err }
+func (s *shelf) OutboxStatus(context.Context) (store.Outbox, error) { return s.outbox, s.err }
 func (s *shelf) Stats() purchase.Stats {
 	return purchase.Stats{Refunds: purchase.Clock{Count: 2, Total: 40 * time.Second, Breaches: 1}, Reviews: 3,
 		Turned: map[string]uint64{purchase.Reversed: 4}, Variances: 5, Variance: -6}
@@ -60,4 +68,43 @@ func TestBookkeeper(t *testing.T) {
 	if n := strings.Count(log.String(), "the ledger is broken"); n != 1 || strings.Contains(log.String(), "2348031234567") {
 		t.Errorf("logged:\n%s", log.String())
 	}
+}
+
+// TestBookkeeperKeepsUp: samples grow as long as they are quick, and shrink when they
+// are slow or fail.
+func TestBookkeeperKeepsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{sample: store.Sample{RoundAt: map[string]time.Time{"entries": time.Now()}}}
+		b := &bookkeeper{books: s, desk: s, log: slog.New(slog.DiscardHandler)}
+		for range 7 {
+			b.look(t.Context())
+		}
+		for _, s.takes = range []time.Duration{booksSlow, booksSlow + 1, 0} {
+			b.look(t.Context())
+		}
+		s.err = errors.New("database is away")
+		for range 7 {
+			b.look(t.Context())
+		}
+		want := []int{500, 1000, 2000, 4000, 8000, 16000, 20000, 20000, 20000, 10000, 20000, 10000, 5000, 2500, 1250, 625, 500}
+		if !slices.Equal(s.asked, want) {
+			t.Errorf("rows %v, want %v", s.asked, want)
+		}
+		<-time.After(time.Hour)
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(b)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if m := f.GetMetric()[0]; f.GetName() == "ussdd_ledger_round_seconds" {
+				if age := m.GetGauge().GetValue(); age < 3600 || age > 3610 || m.GetLabel()[0].GetValue() != "entries" {
+					t.Errorf("%v", m)
+				}
+				return
+			}
+		}
+		t.Error("the age of the last round is not shown")
+	})
 }
