@@ -511,7 +511,7 @@ func outbox(f *fixture) {
 		f.Errorf("given twice: %+v", again)
 	}
 	f.wantErr("sent", f.db.MessageSent(f.ctx, due[0].ID, "mtn", "id-1"), nil)
-	f.wantErr("failed", f.db.MessageFailed(f.ctx, due[1].ID, "down", f.now().Add(5*time.Second)), nil)
+	f.wantErr("failed", f.db.MessagesFailed(f.ctx, store.Failure{Message: due[1], Reason: "down", Next: f.now().Add(5 * time.Second)}), nil)
 	f.advance(4 * time.Second)
 	if early := take(); len(early) != 0 {
 		f.Errorf("too early: %+v", early)
@@ -520,10 +520,16 @@ func outbox(f *fixture) {
 	if o, err := f.db.OutboxStatus(f.ctx); err != nil || o != (store.Outbox{Waiting: 1, Oldest: 5 * time.Second}) {
 		f.Errorf("outbox %+v, %v", o, err)
 	}
-	if again := take(); len(again) != 1 || again[0].ID != due[1].ID || again[0].Tries != 1 {
-		f.Errorf("again: %+v", again)
+	again := take()
+	if len(again) != 1 || again[0].ID != due[1].ID || again[0].Tries != 1 {
+		f.Fatalf("again: %+v", again)
 	}
-	f.wantErr("given up", f.db.MessageFailed(f.ctx, due[1].ID, "down", time.Time{}), nil)
+	// A sender that was stalled has no say in what another one is sending.
+	f.wantErr("stalled", f.db.MessagesFailed(f.ctx, store.Failure{Message: due[1], Reason: "slow"}), nil)
+	if o, err := f.db.OutboxStatus(f.ctx); err != nil || o.Waiting != 1 || o.Lost != 0 {
+		f.Errorf("outbox %+v, %v", o, err)
+	}
+	f.wantErr("given up", f.db.MessagesFailed(f.ctx, store.Failure{Message: again[0], Reason: "down"}), nil)
 	f.advance(1000 * time.Hour)
 	if late := take(); len(late) != 0 {
 		f.Errorf("after giving up: %+v", late)
@@ -544,6 +550,8 @@ func outbox(f *fixture) {
 		{"by another name of nobody", store.Receipt{SMSC: "mtn", IDs: []string{"1", "id-1"}, State: "UNDELIV"}, store.ErrNotFound},
 		{"by its name", store.Receipt{SMSC: "mtn", IDs: []string{"id-1"}, State: "ENROUTE"}, nil},
 		{"by another name", store.Receipt{SMSC: "mtn", IDs: []string{"1", "id-1"}, MSISDN: payer, State: "DELIVRD"}, nil},
+		{"that is out of date", store.Receipt{SMSC: "mtn", IDs: []string{"id-1"}, State: "ENROUTE"}, nil},
+		{"that is out of date, too", store.Receipt{SMSC: "mtn", IDs: []string{"id-1"}, State: "ACCEPTD"}, nil},
 		{"by the reference of one that was sent", store.Receipt{SMSC: "mtn", MSISDN: payer, Reference: due[0].Reference(), HasReference: true, State: "UNDELIV"}, store.ErrNotFound},
 	} {
 		f.wantErr("receipt "+c.name, f.db.MessageReceipt(f.ctx, c.r), c.want)
@@ -568,7 +576,7 @@ func outbox(f *fixture) {
 	wrong.Reference++
 	f.wantErr("receipt of another", f.db.MessageReceipt(f.ctx, wrong), store.ErrNotFound)
 	f.wantErr("receipt of one that was given out", f.db.MessageReceipt(f.ctx, r), nil)
-	f.wantErr("failed after all", f.db.MessageFailed(f.ctx, late[0].ID, "no answer", f.now()), store.ErrNotFound)
+	f.wantErr("failed after all", f.db.MessagesFailed(f.ctx, store.Failure{Message: late[0], Reason: "no answer", Next: f.now()}), nil)
 	f.advance(time.Hour)
 	if again := take(); len(again) != 0 {
 		f.Errorf("again: %+v", again)

@@ -103,15 +103,35 @@ func (db *DB) MessageSent(ctx context.Context, id int64, smsc, messageID string)
 		millis(db.now()), clip(smsc, wName), clip(messageID, wName), id)
 }
 
-// MessageFailed records that a message could not be sent, and when it is tried
-// again; never if next is zero. Errors: ErrNotFound if it was sent all the same,
-// as a receipt has told.
-func (db *DB) MessageFailed(ctx context.Context, id int64, reason string, next time.Time) error {
-	at := millis(next)
-	if next.IsZero() {
-		at = givenUp
+// Failure is a message, as it was given out, that could not be sent.
+type Failure struct {
+	Message Message
+	Reason  string
+	Next    time.Time // when it is tried again; zero = never
+}
+
+// MessagesFailed records failures, all of them or none. A message that was sent
+// all the same, as a receipt has told, or that has been given out again since,
+// stays as it is.
+func (db *DB) MessagesFailed(ctx context.Context, failures ...Failure) error {
+	err := db.tx(ctx, func(tx *sqlx.Tx) error {
+		for _, f := range failures {
+			at := millis(f.Next)
+			if f.Next.IsZero() {
+				at = givenUp
+			}
+			_, err := tx.ExecContext(ctx, "UPDATE outbox SET error = ?, next_at = ? WHERE id = ? AND tries = ? AND sent_at = 0",
+				clip(f.Reason, wInput), at, f.Message.ID, f.Message.Tries+1)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("messages: %w", err)
 	}
-	return db.message(ctx, "UPDATE outbox SET error = ?, next_at = ? WHERE id = ? AND sent_at = 0", clip(reason, wInput), at, id)
+	return nil
 }
 
 // Receipt is what an SMSC says became of a message.
@@ -125,7 +145,8 @@ type Receipt struct {
 	State        string // "DELIVRD", "EXPIRED" and so on, as the receipt has it
 }
 
-// MessageReceipt records a receipt. If the receipt names by its reference a
+// MessageReceipt records a receipt; that a message is still on its way is no news
+// of one whose end is known. If the receipt names by its reference a
 // message that was given out and is not known to be sent, because its sender died
 // or had no answer, then it was. Errors: ErrNotFound if it is of no such message.
 func (db *DB) MessageReceipt(ctx context.Context, r Receipt) error {
@@ -135,7 +156,11 @@ func (db *DB) MessageReceipt(ctx context.Context, r Receipt) error {
 			return err
 		}
 		now := millis(db.now())
-		if _, err := tx.ExecContext(ctx, "UPDATE outbox SET receipt = ?, receipt_at = ? WHERE id = ?", clip(r.State, wReceipt), now, id); err != nil {
+		update := "UPDATE outbox SET receipt = ?, receipt_at = ? WHERE id = ?"
+		if r.State == "ENROUTE" || r.State == "ACCEPTD" {
+			update += " AND receipt IN ('', 'ENROUTE', 'ACCEPTD')"
+		}
+		if _, err := tx.ExecContext(ctx, update, clip(r.State, wReceipt), now, id); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, "UPDATE outbox SET sent_at = ?, smsc = ?, message_id = ?, error = '' WHERE id = ? AND sent_at = 0",

@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"ussdd/menus"
 	"ussdd/smpp"
@@ -22,25 +25,28 @@ type carrier struct {
 	link interface {
 		Send(ctx context.Context, m smpp.SMS) (id string, err error)
 	}
+	up func() bool // whether a message could leave now
 }
 
 // messageStore is the outbox in the store.
 type messageStore interface {
 	DueMessages(ctx context.Context, now, again time.Time, limit int) ([]store.Message, error)
 	MessageSent(ctx context.Context, id int64, smsc, messageID string) error
-	MessageFailed(ctx context.Context, id int64, reason string, next time.Time) error
+	MessagesFailed(ctx context.Context, failures ...store.Failure) error
 	MessageReceipt(ctx context.Context, r store.Receipt) error
 }
 
 const (
 	outboxPoll    = time.Second
-	outboxAtOnce  = 64               // messages being sent, and claimed
+	outboxAtOnce  = 64               // messages being sent by one SMSC, and claimed
+	outboxClaims  = 16               // that are worth a claim
 	outboxTimeout = 10 * time.Second // of one
 	outboxRecord  = 15 * time.Second // for which the store is asked to record what became of it
 	outboxClaim   = 30 * time.Second // after which a message of which nothing was recorded is sent again: more than the two
 	outboxFirst   = 5 * time.Second  // pause after the first failure; doubles
 	outboxLongest = 10 * time.Minute // up to this
 	outboxFor     = 24 * time.Hour   // then a message is given up
+	outboxRefused = 3                // tries of a message that its SMSC refuses for good
 
 	receiptsWaiting = 1000             // receipts not recorded yet; more are for the SMSC to deliver again
 	receiptFor      = 10 * time.Second // for which the message of a receipt is looked for: its sending may not be recorded yet
@@ -56,6 +62,9 @@ const (
 // been sent or not. It stays claimed for half a minute; if by then a receipt has
 // named it by its reference, it counts as sent, and else it is sent again, with
 // the same text, transaction id and reference.
+//
+// Each SMSC has a share of its own: messages of one that is not bound, or answers
+// too slowly, are put off, and those of the others go on.
 type outbox struct {
 	store    messageStore
 	carriers []carrier                   // at least one; messages of sessions of others leave by the first
@@ -64,16 +73,22 @@ type outbox struct {
 	now      func() time.Time
 	log      *slog.Logger
 
+	sending  sync.WaitGroup
+	mu       sync.Mutex
+	busy     map[string]int // messages being sent, by SMSC
+	freed    chan struct{}  // has an element if one of them ended
+	putOff   rate.Sometimes // a log line about messages that wait
+	waiting  atomic.Int64   // receipts taken and not recorded
 	receipts chan *smpp.Receipt
 	drain    chan struct{} // closed by Drain
 	idle     chan struct{} // closed when nothing is sent any more
 }
 
 // newOutbox returns an outbox that does not run yet.
-func newOutbox(o outbox) *outbox {
-	o.receipts = make(chan *smpp.Receipt, receiptsWaiting)
-	o.drain, o.idle = make(chan struct{}), make(chan struct{})
-	return &o
+func newOutbox(store messageStore, carriers []carrier, name func(network string) string, code func() string, now func() time.Time, log *slog.Logger) *outbox {
+	return &outbox{store: store, carriers: carriers, name: name, code: code, now: now, log: log,
+		busy: make(map[string]int), freed: make(chan struct{}, 1), putOff: rate.Sometimes{Interval: time.Minute},
+		receipts: make(chan *smpp.Receipt, receiptsWaiting), drain: make(chan struct{}), idle: make(chan struct{})}
 }
 
 // Run sends, until Drain, and records receipts, until ctx is done; those that it
@@ -102,74 +117,161 @@ func (o *outbox) Drain(ctx context.Context) error {
 // Drain was called.
 func (o *outbox) sendAll(ctx context.Context) {
 	defer close(o.idle)
+	defer o.sending.Wait()
 	tick := time.NewTicker(outboxPoll)
 	defer tick.Stop()
-	failed, last := false, false
+	failed, drain := false, o.drain
 	for ctx.Err() == nil {
-		n, err := o.round(ctx)
-		if err != nil && !failed && ctx.Err() == nil {
-			o.log.Error("messages wait: the store cannot be read", "err", err)
-		}
-		failed = err != nil
-		switch {
-		case n == outboxAtOnce:
-			continue // there may be more
-		case last:
-			return
+		var freed <-chan struct{}
+		if room := o.room(); room < outboxClaims {
+			freed = o.freed
+		} else {
+			n, err := o.round(ctx, room)
+			if err != nil && !failed && ctx.Err() == nil {
+				o.log.Error("messages wait: the store cannot be read", "err", err)
+			}
+			failed = err != nil
+			switch {
+			case n == room:
+				continue // there may be more
+			case drain == nil:
+				return
+			}
 		}
 		select {
 		case <-ctx.Done():
-		case <-o.drain:
-			last = true
+		case <-drain:
+			drain = nil
+		case <-freed:
 		case <-tick.C:
 		}
 	}
 }
 
-// round sends what is due now, as much as is sent at once, and returns how many
-// messages that were.
-func (o *outbox) round(ctx context.Context) (n int, err error) {
+// room is how many messages the carrier that has the least to do can take.
+func (o *outbox) room() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	least := outboxAtOnce
+	for _, c := range o.carriers {
+		least = min(least, o.busy[c.name])
+	}
+	return outboxAtOnce - least
+}
+
+// Why a message is put off without a try.
+var (
+	errNotBound = errors.New("the SMSC is not bound")
+	errSlow     = errors.New("the SMSC has too many messages to answer already")
+)
+
+// round begins to send what is due now, at most limit messages, and puts off what
+// its SMSC cannot take. It returns how many messages that were.
+func (o *outbox) round(ctx context.Context, limit int) (n int, err error) {
 	now := o.now()
-	due, err := o.store.DueMessages(ctx, now, now.Add(outboxClaim), outboxAtOnce)
+	due, err := o.store.DueMessages(ctx, now, now.Add(outboxClaim), limit)
 	if err != nil {
 		return 0, err
 	}
-	var sending sync.WaitGroup
+	var late []store.Failure
 	for _, m := range due {
-		sending.Go(func() { o.one(ctx, m) })
+		by := o.carrier(m.SMSC)
+		if err := o.begin(by); err != nil {
+			o.putOff.Do(func() { o.log.Warn("messages wait for an SMSC", "smsc", by.name, "err", err) })
+			late = append(late, o.failure(by, m, err))
+			continue
+		}
+		o.sending.Go(func() {
+			defer o.end(by)
+			o.one(ctx, by, m)
+		})
 	}
-	sending.Wait()
+	if len(late) > 0 {
+		o.fail(ctx, late...)
+	}
 	return len(due), nil
 }
 
+// begin takes a place of a carrier's share, if it can send.
+func (o *outbox) begin(by carrier) error {
+	if !by.up() {
+		return errNotBound
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy[by.name] >= outboxAtOnce {
+		return errSlow
+	}
+	o.busy[by.name]++
+	return nil
+}
+
+// end gives the place back.
+func (o *outbox) end(by carrier) {
+	o.mu.Lock()
+	o.busy[by.name]--
+	o.mu.Unlock()
+	select {
+	case o.freed <- struct{}{}:
+	default:
+	}
+}
+
 // one sends a message and records what became of it.
-func (o *outbox) one(ctx context.Context, m store.Message) {
-	by := o.carrier(m.SMSC)
-	log := o.log.With("purchase", m.Purchase.Ref, "kind", m.Kind, "smsc", by.name)
+func (o *outbox) one(ctx context.Context, by carrier, m store.Message) {
 	id, err := o.send(ctx, by, m)
-	if err == nil {
-		if err := o.keep(ctx, func(ctx context.Context) error { return o.store.MessageSent(ctx, m.ID, by.name, id) }); err != nil {
-			log.Error("message sent and not recorded: it may be sent again", "err", err)
+	if err != nil {
+		if m.Tries == 0 && !lasting(err) {
+			o.log.Warn("message not sent, to be tried again", "purchase", m.Purchase.Ref, "kind", m.Kind, "smsc", by.name, "err", err)
 		}
+		o.fail(ctx, o.failure(by, m, err))
 		return
 	}
+	if err := o.keep(ctx, func(ctx context.Context) error { return o.store.MessageSent(ctx, m.ID, by.name, id) }); err != nil {
+		o.log.Error("message sent and not recorded: it may be sent again", "purchase", m.Purchase.Ref, "kind", m.Kind, "smsc", by.name, "err", err)
+	}
+}
+
+// failure says when a message that was not sent is tried again, if it is.
+func (o *outbox) failure(by carrier, m store.Message, err error) store.Failure {
 	pause := backoff(m.Tries)
 	if errors.Is(err, smpp.ErrTimeout) || errors.Is(err, smpp.ErrCutOff) {
 		pause = max(pause, outboxClaim) // a receipt may tell
 	}
 	next := o.now().Add(pause)
-	switch {
-	case next.Sub(m.CreatedAt) > outboxFor:
+	if unknownNumber(err) || lasting(err) && m.Tries+1 >= outboxRefused || next.Sub(m.CreatedAt) > outboxFor {
 		next = time.Time{}
-		log.Error("message given up", "tries", m.Tries+1, "err", err)
-	case m.Tries == 0:
-		log.Warn("message not sent, to be tried again", "err", err)
+		o.log.Error("message given up", "purchase", m.Purchase.Ref, "kind", m.Kind, "smsc", by.name, "tries", m.Tries+1, "err", err)
 	}
-	reason := err.Error()
-	err = o.keep(ctx, func(ctx context.Context) error { return o.store.MessageFailed(ctx, m.ID, reason, next) })
-	if err != nil && !errors.Is(err, store.ErrNotFound) { // not found: its receipt came before
-		log.Error("failure of a message not recorded", "err", err)
+	return store.Failure{Message: m, Reason: err.Error(), Next: next}
+}
+
+// fail records failures.
+func (o *outbox) fail(ctx context.Context, failures ...store.Failure) {
+	if err := o.keep(ctx, func(ctx context.Context) error { return o.store.MessagesFailed(ctx, failures...) }); err != nil {
+		o.log.Error("failures of messages not recorded", "messages", len(failures), "err", err)
 	}
+}
+
+// lasting reports whether an SMSC has refused a message in words that are about
+// the message or our account, not about the moment (SMPP 3.4 §5.1.3).
+func lasting(err error) bool {
+	var refusal *smpp.StatusError
+	if !errors.As(err, &refusal) || refusal.Temporary() {
+		return false
+	}
+	switch refusal.Status {
+	case 0x04, 0x08, 0x14, 0x45, 0x58, 0x64, 0xFF: // bind state, system error, queue full, submit failed, throttled, temporary, unknown
+		return false
+	}
+	return true
+}
+
+// unknownNumber reports whether the SMSC knows no such subscriber: an invalid
+// destination address, its type or its plan.
+func unknownNumber(err error) bool {
+	var refusal *smpp.StatusError
+	return errors.As(err, &refusal) && lasting(err) && (refusal.Status == 0x0B || refusal.Status == 0x50 || refusal.Status == 0x51)
 }
 
 // send sends a message.
@@ -226,14 +328,15 @@ func backoff(before int) time.Duration {
 	return min(outboxFirst<<min(before, 10), outboxLongest)
 }
 
-// TakeReceipt takes a receipt to be recorded; false if too many wait.
+// TakeReceipt takes a receipt to be recorded; false if too many wait: what was
+// taken is not forgotten for want of room.
 func (o *outbox) TakeReceipt(r *smpp.Receipt) bool {
-	select {
-	case o.receipts <- r:
-		return true
-	default:
+	if o.waiting.Add(1) > receiptsWaiting {
+		o.waiting.Add(-1)
 		return false
 	}
+	o.receipts <- r // has room for all that wait
+	return true
 }
 
 // unrecorded is a receipt that the store has not taken.
@@ -251,7 +354,9 @@ func (o *outbox) record(ctx context.Context) {
 	for {
 		select {
 		case r := <-o.receipts:
-			if u := (unrecorded{r, o.now()}); !o.recorded(ctx, u) && len(later) < receiptsWaiting {
+			if u := (unrecorded{r, o.now()}); o.recorded(ctx, u) {
+				o.waiting.Add(-1)
+			} else {
 				later = append(later, u)
 			}
 			continue
@@ -263,7 +368,9 @@ func (o *outbox) record(ctx context.Context) {
 		for over && len(o.receipts) > 0 {
 			later = append(later, unrecorded{<-o.receipts, o.now()})
 		}
+		before := len(later)
 		later = slices.DeleteFunc(later, func(u unrecorded) bool { return o.recorded(end, u) })
+		o.waiting.Add(int64(len(later) - before))
 		cancel()
 		if over {
 			return

@@ -50,9 +50,15 @@ func (b by) Send(_ context.Context, m smpp.SMS) (string, error) {
 // carriers are ways by these SMSCs.
 func (p *phones) carriers(names ...string) (list []carrier) {
 	for _, name := range names {
-		list = append(list, carrier{name: name, link: by{p, name}})
+		list = append(list, carrier{name: name, link: by{p, name}, up: func() bool { return true }})
 	}
 	return list
+}
+
+// sendDue sends what is due.
+func sendDue(t *testing.T, o *outbox) (n int, err error) {
+	defer o.sending.Wait()
+	return o.round(t.Context(), outboxAtOnce)
 }
 
 func TestOutbox(t *testing.T) {
@@ -89,12 +95,11 @@ func TestOutbox(t *testing.T) {
 	var log strings.Builder
 	down := errors.New("link is down")
 	to := &phones{err: down}
-	o := newOutbox(outbox{store: db, carriers: to.carriers("mtn", "glo"), name: strings.ToUpper, code: func() string { return "*999#" },
-		now: now, log: slog.New(slog.NewTextHandler(&log, nil))})
+	o := newOutbox(db, to.carriers("mtn", "glo"), strings.ToUpper, func() string { return "*999#" }, now, slog.New(slog.NewTextHandler(&log, nil)))
 	round := func(want ...string) {
 		t.Helper()
 		to.got = nil
-		if _, err := o.round(t.Context()); err != nil {
+		if _, err := sendDue(t, o); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Join(to.got, "\n") != strings.Join(want, "\n") {
@@ -139,7 +144,7 @@ func TestOutbox(t *testing.T) {
 	}
 	clock = clock.Add(time.Millisecond)
 	to.ref = nil
-	if _, err := o.round(t.Context()); err != nil || len(to.got) != 1 || len(to.ref) != 1 || to.ref[0] == receipt.Reference || !slices.Contains(unknown, to.ref[0]) {
+	if _, err := sendDue(t, o); err != nil || len(to.got) != 1 || len(to.ref) != 1 || to.ref[0] == receipt.Reference || !slices.Contains(unknown, to.ref[0]) {
 		t.Errorf("sent %q with %v, of %v, %v", to.got, to.ref, unknown, err)
 	}
 	var sent []string
@@ -191,14 +196,16 @@ type awayStore struct {
 	away     int // calls that fail still
 	early    int // receipts that come before their message
 	sent     []string
+	failed   []store.Failure
 	receipts []store.Receipt
 }
 
-func (s *awayStore) DueMessages(context.Context, time.Time, time.Time, int) ([]store.Message, error) {
+func (s *awayStore) DueMessages(_ context.Context, _, _ time.Time, limit int) ([]store.Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := s.due
-	s.due = nil
+	n := min(limit, len(s.due))
+	due := s.due[:n]
+	s.due = s.due[n:]
 	return due, nil
 }
 
@@ -219,6 +226,13 @@ func (s *awayStore) MessageSent(_ context.Context, id int64, smsc, messageID str
 	return err
 }
 
+func (s *awayStore) MessagesFailed(_ context.Context, failures ...store.Failure) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = append(s.failed, failures...)
+	return nil
+}
+
 func (s *awayStore) MessageReceipt(_ context.Context, r store.Receipt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,8 +247,7 @@ func (s *awayStore) MessageReceipt(_ context.Context, r store.Receipt) error {
 }
 
 func awayOutbox(s *awayStore, log io.Writer) *outbox {
-	return newOutbox(outbox{store: s, carriers: new(phones).carriers("mtn"), name: strings.ToUpper, code: func() string { return "*999#" },
-		now: time.Now, log: slog.New(slog.NewTextHandler(log, nil))})
+	return newOutbox(s, new(phones).carriers("mtn"), strings.ToUpper, func() string { return "*999#" }, time.Now, slog.New(slog.NewTextHandler(log, nil)))
 }
 
 // What was sent is recorded although the store is away for a while, and Drain
@@ -273,6 +286,78 @@ func TestOutboxRecordsLater(t *testing.T) {
 	}
 }
 
+// What an SMSC refuses for good is given up soon, and at once if it knows no such
+// subscriber; other refusals are for a day.
+func TestOutboxRefused(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		tries int // after which it is given up, 0 = not soon
+	}{
+		{&smpp.StatusError{Status: 0x0B}, 1},
+		{&smpp.StatusError{Status: 0x0A}, outboxRefused},
+		{&smpp.StatusError{Status: 0x0B, Class: smpp.Temporary}, 0},
+		{&smpp.StatusError{Status: 0x58}, 0},
+		{smpp.ErrNotBound, 0},
+	} {
+		var log strings.Builder
+		s := &awayStore{}
+		o := awayOutbox(s, &log)
+		o.carriers = (&phones{err: fmt.Errorf("short message: %w", c.err)}).carriers("mtn")
+		given := 0
+		for try := 1; try <= 10 && given == 0; try++ {
+			s.due = []store.Message{{ID: 1, Kind: store.Delivered, Tries: try - 1, CreatedAt: time.Now()}}
+			if _, err := sendDue(t, o); err != nil || len(s.failed) != try || s.failed[try-1].Message.Tries != try-1 || s.failed[try-1].Reason == "" {
+				t.Fatalf("%v: %v, recorded %+v", c.err, err, s.failed)
+			}
+			if s.failed[try-1].Next.IsZero() {
+				given = try
+			}
+		}
+		if given != c.tries || strings.Count(log.String(), "message given up") != min(1, c.tries) {
+			t.Errorf("%v: given up after %d tries, want %d; log %s", c.err, given, c.tries, log.String())
+		}
+	}
+}
+
+// deaf never answers.
+type deaf struct{}
+
+func (deaf) Send(ctx context.Context, _ smpp.SMS) (string, error) {
+	<-ctx.Done()
+	return "", smpp.ErrTimeout
+}
+
+// An SMSC that does not answer, or is not bound, keeps no message of another one.
+func TestOutboxShares(t *testing.T) {
+	for _, bound := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &awayStore{}
+			for i := range 300 {
+				s.due = append(s.due, store.Message{ID: int64(i), Kind: store.Delivered, SMSC: "glo", CreatedAt: time.Now()})
+			}
+			s.due = append(s.due, store.Message{ID: 1000, Kind: store.Delivered, SMSC: "mtn", CreatedAt: time.Now()})
+			o := awayOutbox(s, io.Discard)
+			o.carriers = append(o.carriers, carrier{name: "glo", link: deaf{}, up: func() bool { return bound }})
+			begun := time.Now()
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go func() { _ = o.Run(ctx) }()
+			synctest.Wait()
+			late := 300
+			if bound {
+				late -= outboxAtOnce
+			}
+			if s.mu.Lock(); len(s.sent) != 1 || len(s.failed) != late || !time.Now().Equal(begun) {
+				t.Errorf("bound %t: sent %q and put off %d, want %d, after %s", bound, s.sent, len(s.failed), late, time.Since(begun))
+			}
+			s.mu.Unlock()
+			if err := o.Drain(t.Context()); err != nil || len(s.failed) != 300 {
+				t.Errorf("drained: %v, failed %d", err, len(s.failed))
+			}
+		})
+	}
+}
+
 // That the token is too long keeps nobody from knowing of the delivery.
 func TestOutboxLongToken(t *testing.T) {
 	var log strings.Builder
@@ -284,7 +369,7 @@ func TestOutboxLongToken(t *testing.T) {
 	for _, token := range []string{strings.Repeat("1234-", 3), strings.Repeat("1234-", 40)} {
 		bought.Token = token
 		s.due = append(s.due, store.Message{Kind: store.Delivered, Purchase: bought})
-		if n, err := o.round(t.Context()); n != 1 || err != nil {
+		if n, err := sendDue(t, o); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 	}
@@ -323,6 +408,29 @@ func TestOutboxReceipts(t *testing.T) {
 		}
 		stop()
 		synctest.Wait()
+		<-ended
+
+		// What waits for the store counts, too.
+		s.early, s.away = 0, 1<<20
+		o = awayOutbox(s, io.Discard)
+		again, end := context.WithCancel(t.Context())
+		go func() { ended <- o.Run(again) }()
+		for range receiptsWaiting {
+			o.TakeReceipt(&smpp.Receipt{ID: "1"})
+		}
+		synctest.Wait()
+		if o.TakeReceipt(&smpp.Receipt{ID: "1"}) {
+			t.Error("one more was taken than wait")
+		}
+		s.mu.Lock()
+		s.receipts, s.away = nil, 0
+		s.mu.Unlock()
+		<-time.After(2 * outboxPoll)
+		synctest.Wait()
+		if len(s.receipts) != receiptsWaiting || o.waiting.Load() != 0 {
+			t.Errorf("recorded %d, %d wait", len(s.receipts), o.waiting.Load())
+		}
+		end()
 		<-ended
 
 		// The last ones are recorded at the end, and there is a bound.

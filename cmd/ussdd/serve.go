@@ -222,15 +222,21 @@ func (d *daemon) wireOutbox() {
 	var carriers []carrier
 	for _, s := range d.cfg.texters() {
 		i := slices.IndexFunc(d.cfg.smscs, func(c smscConfig) bool { return c.name == s.name })
-		carriers = append(carriers, carrier{name: s.name, from: s.SMSFrom, link: d.links[i]})
+		link := d.links[i]
+		carriers = append(carriers, carrier{name: s.name, from: s.SMSFrom, link: link, up: func() bool { return sends(link.Status()) }})
 	}
 	if len(carriers) == 0 {
 		return
 	}
-	d.outbox = newOutbox(outbox{store: d.db, carriers: carriers, now: time.Now, log: d.log,
-		name: func(network string) string { return networkName(d.data.Load().vendors, network) },
-		code: func() string { return d.data.Load().menus.Services()[0].Codes()[0] },
-	})
+	d.outbox = newOutbox(d.db, carriers,
+		func(network string) string { return networkName(d.data.Load().vendors, network) },
+		func() string { return d.data.Load().menus.Services()[0].Codes()[0] },
+		time.Now, d.log)
+}
+
+// sends reports whether a link has a bind that sends.
+func sends(s smpp.Status) bool {
+	return slices.ContainsFunc(s.Binds, func(b smpp.BindStatus) bool { return b.State == smpp.Bound && b.Role != "receiver" })
 }
 
 func ownerName(start int64) string {
