@@ -435,7 +435,7 @@ func (d *daemon) listenWebhooks() error {
 	d.webhooks = newWebhooks(ln, cfg, d.db, d.log)
 	calls := newCallbacks(func() *vendors.Set { return d.data.Load().vendors }, d.db, d.log)
 	d.webhooks.mux.Handle(callbackPath, calls)
-	d.metrics.registry.MustRegister(d.webhooks.reports, calls.reports)
+	d.metrics.registry.MustRegister(d.webhooks.reports, d.webhooks.panics, calls.reports)
 	d.log.Info("webhooks listen", "addr", ln.Addr().String(), "providers", slices.Sorted(maps.Keys(cfg.Providers())))
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func sameSecret(secret, signature string, _ []byte) bool {
 // few seconds.
 const (
 	maxReport      = 256 << 10
-	maxReports     = 64  // at once; the others are told to come again
+	maxReports     = 64  // being booked at once; the others are told to come again
 	maxReporters   = 256 // connections; further ones wait to be accepted
 	reportTimeout  = 10 * time.Second
 	webhookClosing = 5 * time.Second
@@ -137,6 +138,7 @@ type webhooks struct {
 	slots   chan struct{}
 	strange rate.Sometimes         // a log line about what strangers send
 	reports *prometheus.CounterVec // by provider and result; the caller registers it
+	panics  prometheus.Counter     // likewise
 }
 
 // results are what can become of a report.
@@ -150,7 +152,9 @@ func newWebhooks(listen net.Listener, cfg webhookConfig, books depositor, log *s
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ussdd_webhook_reports_total",
 			Help: "Reports of payment providers, by provider and by what became of them: credited, suspense (an account of nobody), repeated, ignored " +
 				"(of no deposit), undone (a refund, dispute or reversal), mismatch (other content than before), invalid, foreign (currency), unverified, " +
-				"unreadable, forged, refused, busy, failed (the database)."}, []string{"provider", "result"})}
+				"unreadable, forged, refused, busy, failed (the database)."}, []string{"provider", "result"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "ussdd_webhook_panics_total",
+			Help: "Reports of payment providers and vendors that a defect of ussdd left unhandled: see its log."})}
 	// What begins with its first increment has no rate then.
 	for name := range cfg.Providers() {
 		for _, result := range results {
@@ -161,9 +165,22 @@ func newWebhooks(listen net.Listener, cfg webhookConfig, books depositor, log *s
 	return w
 }
 
+// ServeHTTP handles a request. One that a defect ends is answered with 500, so
+// that it is sent again.
+func (w *webhooks) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.panics.Inc()
+			w.log.Error("a webhook panicked", "panic", p, "stack", string(debug.Stack()))
+			http.Error(rw, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		}
+	}()
+	w.mux.ServeHTTP(rw, r)
+}
+
 // Run serves until ctx is done, and then until what is under way has ended.
 func (w *webhooks) Run(ctx context.Context) error {
-	srv := &http.Server{Handler: w.mux, ReadHeaderTimeout: reportTimeout, ReadTimeout: reportTimeout, WriteTimeout: 2 * reportTimeout,
+	srv := &http.Server{Handler: w, ReadHeaderTimeout: reportTimeout, ReadTimeout: reportTimeout, WriteTimeout: 2 * reportTimeout,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelDebug)}
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -190,13 +207,7 @@ func (w *webhooks) take(rw http.ResponseWriter, r *http.Request) {
 		http.NotFound(rw, r)
 		return
 	}
-	status, result := http.StatusServiceUnavailable, "busy"
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-		status, result = w.report(rw, r, name, p)
-	default:
-	}
+	status, result := w.report(rw, r, name, p)
 	w.reports.WithLabelValues(name, result).Inc()
 	if status != http.StatusOK {
 		http.Error(rw, http.StatusText(status), status)
@@ -245,6 +256,13 @@ func (w *webhooks) report(rw http.ResponseWriter, r *http.Request, name string, 
 	case d.Currency != "NGN":
 		log.Error("deposit in a foreign currency: settle it by hand", "reference", d.Reference, "currency", d.Currency)
 		return http.StatusOK, "foreign"
+	}
+	// Only who knows the secret takes a place.
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	default:
+		return http.StatusServiceUnavailable, "busy"
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), reportTimeout)
 	defer cancel()

@@ -92,7 +92,7 @@ func post(w *webhooks, provider, signature, body string) int {
 		r.Header.Set(schemes[provider].header, signature)
 	}
 	rw := httptest.NewRecorder()
-	w.mux.ServeHTTP(rw, r)
+	w.ServeHTTP(rw, r)
 	return rw.Code
 }
 
@@ -209,9 +209,12 @@ func TestWebhookSources(t *testing.T) {
 
 // TestWebhookTakesNoMore: what there is no room for is to be reported again.
 func TestWebhookTakesNoMore(t *testing.T) {
-	w, _, _ := hooked(t, nil)
+	w, _, log := hooked(t, nil)
 	for range maxReports {
 		w.slots <- struct{}{}
+	}
+	if code := post(w, "paystack", "00", paystackReport); code != http.StatusUnauthorized {
+		t.Errorf("%d to a stranger: he waits for a place", code)
 	}
 	if code := post(w, "paystack", hex512("new", paystackReport), paystackReport); code != http.StatusServiceUnavailable {
 		t.Errorf("%d", code)
@@ -220,13 +223,12 @@ func TestWebhookTakesNoMore(t *testing.T) {
 	if code := post(w, "paystack", hex512("new", paystackReport), paystackReport); code != http.StatusOK {
 		t.Errorf("%d with room", code)
 	}
-	w.books = nil // a report that panics gives its place back
-	func() {
-		defer func() { _ = recover() }()
-		body := strings.Replace(paystackReport, "ps-1", "ps-2", 1)
-		post(w, "paystack", hex512("new", body), body)
-		t.Error("no panic")
-	}()
+	w.books = nil // a report that panics gives its place back, and comes again
+	body := strings.Replace(paystackReport, "ps-1", "ps-2", 1)
+	if code := post(w, "paystack", hex512("new", body), body); code != http.StatusInternalServerError || testutil.ToFloat64(w.panics) != 1 ||
+		!strings.Contains(log.String(), "level=ERROR msg=\"a webhook panicked\"") {
+		t.Errorf("%d after a panic, log %s", code, log)
+	}
 	if n := len(w.slots); n != maxReports-1 {
 		t.Errorf("%d places are taken", n)
 	}
