@@ -74,14 +74,6 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	webhooksCtx, stopWebhooks := context.WithCancel(partsCtx)
 	defer stopWebhooks()
 	var parts, links sync.WaitGroup
-	failed := make(chan error, 4+len(d.links))
-	launch := func(wg *sync.WaitGroup, ctx context.Context, name string, run func(context.Context) error) {
-		wg.Go(func() {
-			if err := run(ctx); err != nil {
-				failed <- fmt.Errorf("%s: %w", name, err)
-			}
-		})
-	}
 	// Listed before the metrics are served, which read it.
 	if err := d.listenControl(); err != nil {
 		return err
@@ -99,21 +91,24 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	launch(&parts, partsCtx, "sessions", d.engine.Run)
-	launch(&parts, partsCtx, "purchases", d.desk.Run)
-	launch(&parts, partsCtx, "ledger check", d.books.Run)
 	floatsCtx, stopFloats := context.WithCancel(partsCtx)
 	defer stopFloats()
-	launch(&parts, floatsCtx, "floats", newFloatKeeper(func() floatSource { return d.data.Load().vendors }, log).Run)
+	running := []part{
+		{&parts, partsCtx, "sessions", d.engine.Run},
+		{&parts, partsCtx, "purchases", d.desk.Run},
+		{&parts, partsCtx, "ledger check", d.books.Run},
+		{&parts, floatsCtx, "floats", newFloatKeeper(func() floatSource { return d.data.Load().vendors }, log).Run},
+	}
 	if d.webhooks != nil {
-		launch(&parts, webhooksCtx, "webhooks", d.webhooks.Run)
+		running = append(running, part{&parts, webhooksCtx, "webhooks", d.webhooks.Run})
 	}
 	if d.outbox != nil {
-		launch(&parts, partsCtx, "messages", d.outbox.Run)
+		running = append(running, part{&parts, partsCtx, "messages", d.outbox.Run})
 	}
 	for _, l := range d.links {
-		launch(&links, linksCtx, "link "+l.Status().Name, l.Run)
+		running = append(running, part{&links, linksCtx, "link " + l.Status().Name, l.Run})
 	}
+	failed := launch(running)
 	d.notify(sd.SdNotifyReady)
 	var watch sync.WaitGroup
 	watch.Go(func() { d.watch(partsCtx) })
@@ -169,6 +164,28 @@ func serve(stop context.Context, hup <-chan os.Signal, cfg *config, log *slog.Lo
 	}
 	log.Info("ussdd stopped")
 	return err
+}
+
+// part is what runs until its context is done, or it fails.
+type part struct {
+	group *sync.WaitGroup // whose it is
+	ctx   context.Context
+	name  string
+	run   func(context.Context) error
+}
+
+// launch starts parts. The channel has room for the failures of all: no part waits
+// for somebody to read its own.
+func launch(parts []part) <-chan error {
+	failed := make(chan error, len(parts))
+	for _, p := range parts {
+		p.group.Go(func() {
+			if err := p.run(p.ctx); err != nil {
+				failed <- fmt.Errorf("%s: %w", p.name, err)
+			}
+		})
+	}
+	return failed
 }
 
 // openStore opens the database and sees to its schema: SQLite is migrated, a

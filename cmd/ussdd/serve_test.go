@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -242,4 +244,21 @@ func get(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestLaunch: parts that fail end, whoever reads of it.
+func TestLaunch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group sync.WaitGroup
+		fail := func(context.Context) error { return io.ErrUnexpectedEOF }
+		parts := []part{{&group, t.Context(), "fine", func(context.Context) error { return nil }}}
+		for range 20 {
+			parts = append(parts, part{&group, t.Context(), "broken", fail})
+		}
+		failed := launch(parts)
+		group.Wait()
+		if err := <-failed; len(failed) != 19 || !errors.Is(err, io.ErrUnexpectedEOF) || err.Error() != "broken: unexpected EOF" {
+			t.Errorf("%v and %d more", err, len(failed))
+		}
+	})
 }
