@@ -35,6 +35,9 @@
 //     Endpoint.QueryPlan says. Endpoint.NotFoundFinal says when "no such reference" can be believed.
 //     Set.Callback tells which sale a vendor's own report is about, so that it is asked at once.
 //
+// A delivery's cost of more than twice its amount, or commission of more than the amount, is taken for a
+// mistake of units: it counts as not told, and Result.Detail says so.
+//
 // Set.Balance and Endpoint.Products ask for what does not change by being asked for; answers are
 // kept for a stated time. Floats are also reckoned from what answers to vends say.
 //

@@ -210,13 +210,14 @@ func (e *Endpoint) outcome(r Request, a answer, vals *values) Result {
 		verdict.outcome, verdict.reason = Ambiguous, unmatched(a.status)
 	}
 	res.Outcome, res.Reason, res.Final = verdict.outcome, verdict.reason, verdict.final
+	var notes []string
 	res.VendorRef = op.fields.ref(a.doc)
 	res.Float, res.FloatKnown = op.fields.balance.read(a.doc)
 	if res.Outcome == Delivered {
-		res.Cost, res.Commission = op.fields.charged(a.doc, r.Amount)
+		res.Cost, res.Commission, notes = e.charged(op, a.doc, r)
 		res.Token = op.fields.given(a.doc)
 	}
-	res.Detail = v.account(r, op, a, i >= 0)
+	res.Detail = v.account(r, op, a, i >= 0, notes...)
 	return res
 }
 
@@ -291,22 +292,33 @@ func (e *Endpoint) finding(r Request, a answer, vals *values) Finding {
 		Reason:     verdict.reason,
 		VendorRef:  op.fields.ref(a.doc),
 		HTTPStatus: a.status,
-		Detail:     v.account(r, op, a, i >= 0),
 	}
+	var notes []string
 	if f.State == FoundDelivered {
-		f.Cost, f.Commission = op.fields.charged(a.doc, r.Amount)
+		f.Cost, f.Commission, notes = e.charged(op, a.doc, r)
 		f.Token = op.fields.given(a.doc)
 	}
+	f.Detail = v.account(r, op, a, i >= 0, notes...)
 	return f
 }
 
-// account tells an operator what the vendor said.
-func (v *vendor) account(r Request, op *operation, a answer, matched bool) string {
+// charged gives what a delivery cost, and what is to be noted about that.
+func (e *Endpoint) charged(op *operation, doc any, r Request) (cost, commission int64, notes []string) {
+	cost, commission, believed := op.fields.charged(doc, r.Amount)
+	if !believed {
+		e.vend.log.Warn("vendor tells a cost or commission that is absurd: see its file for the units", "endpoint", e.name, "reference", r.Reference)
+		notes = []string{unbelieved}
+	}
+	return cost, commission, notes
+}
+
+// account tells an operator what the vendor said, after notes of ours.
+func (v *vendor) account(r Request, op *operation, a answer, matched bool, notes ...string) string {
 	said, body := text(op.fields.message, a.doc), string(a.body)
 	if token := op.fields.given(a.doc); token != "" {
 		said, body = strings.ReplaceAll(said, token, hidden), strings.ReplaceAll(body, token, hidden)
 	}
-	status := fmt.Sprintf("HTTP %d", a.status)
+	status := strings.Join(append(notes, fmt.Sprintf("HTTP %d", a.status)), ": ")
 	switch {
 	case matched && said != "":
 		return v.detail(r, status, said)

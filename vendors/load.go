@@ -36,7 +36,7 @@ type Options struct {
 	// Previous, if set, is the set that this one replaces: endpoints whose configuration has not
 	// changed keep the state of their breakers and limits. A changed secret is no change.
 	Previous *Set
-	// Log hears of breakers that change state. Its handler must not call Endpoint.Breaker, for the
+	// Log hears of breakers that change state, and of costs that are absurd. Its handler must not call Endpoint.Breaker, for the
 	// breaker is locked then. Nil discards.
 	Log *slog.Logger
 	// Dial makes the connections; nil is net.Dialer.

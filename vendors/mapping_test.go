@@ -115,9 +115,34 @@ func TestFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.cost.kobo = test.kobo
-		cost, _ := f.charged(doc, 100_00)
+		cost, _, _ := f.charged(doc, 100_000_00)
 		if ref := f.ref(doc); ref != test.ref || cost != test.cost {
 			t.Errorf("%s: got %q, %d", test.body, ref, cost)
+		}
+	}
+}
+
+func TestChargedAbsurdly(t *testing.T) {
+	f := fields{cost: quantity{paths: []path{{"cost"}}, kobo: true}, commission: quantity{paths: []path{{"fee"}}, kobo: true}}
+	for _, test := range []struct {
+		body             string
+		cost, commission int64
+		believed         bool
+	}{
+		{`{"cost":9700,"fee":300}`, 97_00, 3_00, true},
+		{`{"cost":20000}`, 200_00, 0, true},
+		{`{"cost":20001}`, 0, 0, false},
+		{`{"cost":970000,"fee":300}`, 0, 0, false},
+		{`{"cost":-9700}`, 0, 0, true}, // no amount at all
+		{`{"fee":10000}`, 0, 100_00, true},
+		{`{"fee":10001}`, 0, 0, false},
+	} {
+		doc, err := decode([]byte(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cost, commission, believed := f.charged(doc, 100_00); cost != test.cost || commission != test.commission || believed != test.believed {
+			t.Errorf("%s: %d, %d, %t", test.body, cost, commission, believed)
 		}
 	}
 }
@@ -314,8 +339,8 @@ func FuzzRules(f *testing.F) {
 		if ref := f.ref(doc); len(ref) > 100 || !headerText(ref) {
 			t.Fatalf("reference %q", ref)
 		}
-		if cost, _ := f.charged(doc, 100_00); cost < 0 {
-			t.Fatal("negative cost")
+		if cost, _, _ := f.charged(doc, 100_00); cost < 0 || cost > 200_00 {
+			t.Fatal("absurd cost")
 		}
 	})
 }

@@ -270,15 +270,23 @@ func (q quantity) read(doc any) (kobo int64, ok bool) {
 }
 
 // charged gives the cost of a delivery in kobo, 0 if it is not told. A vendor that tells only its
-// commission has charged the amount without it.
-func (f fields) charged(doc any, amount int64) (cost, commission int64) {
+// commission has charged the amount without it. A cost of more than twice the amount, or a commission
+// of more than the amount, is most likely a mistake of units: believed is false then, and nothing of
+// it goes into the books.
+func (f fields) charged(doc any, amount int64) (cost, commission int64, believed bool) {
 	commission, told := f.commission.read(doc)
 	cost, ok := f.cost.read(doc)
+	if cost > 2*amount || commission > amount {
+		return 0, 0, false
+	}
 	if !ok && told && commission < amount {
 		cost = amount - commission
 	}
-	return cost, commission
+	return cost, commission, true
 }
+
+// unbelieved is what Result.Detail says of such a cost.
+const unbelieved = "its cost or commission is absurd and not believed"
 
 func readRules(v value, kind operationKind) []rule {
 	list, ok := v.list()
