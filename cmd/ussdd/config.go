@@ -64,8 +64,8 @@ type config struct {
 	LimitDay             naira    `envconfig:"LIMIT_DAY" default:"100000" desc:"naira that one subscriber pays for in a day, which begins at midnight in Lagos; what failed does not count; 0: no limit. The CBN allows N100,000 over USSD"`
 	LimitRecipientDay    naira    `envconfig:"LIMIT_RECIPIENT_DAY" default:"0" desc:"naira that one number gets in a day, whoever pays; 0: no limit"`
 	LimitVelocity        velocity `envconfig:"LIMIT_VELOCITY" default:"0" desc:"purchases that one subscriber begins in a time, failed ones too, for example 5/10m; 0: no limit"`
-	LimitNetworkPurchase nairas   `envconfig:"LIMIT_NETWORK_PURCHASE" desc:"naira of one purchase by network, for example mtn=5000,glo=2000"`
-	LimitNetworkDay      nairas   `envconfig:"LIMIT_NETWORK_DAY" desc:"naira that one subscriber pays for in a day by network, for example mtn=20000"`
+	LimitNetworkPurchase nairas   `envconfig:"LIMIT_NETWORK_PURCHASE" desc:"naira of one purchase by network, for example mtn=5000,glo=2000; 0: no limit of its own"`
+	LimitNetworkDay      nairas   `envconfig:"LIMIT_NETWORK_DAY" desc:"naira that one subscriber pays for in a day by network, for example mtn=20000; 0: no limit of its own"`
 
 	smscs []smscConfig
 }

@@ -57,3 +57,12 @@ func TestLimitsOfNetworksNotSold(t *testing.T) {
 		}
 	}
 }
+
+// Zero is no limit, which is told where it can be taken for none allowed.
+func TestLimitsOfZero(t *testing.T) {
+	var help strings.Builder
+	usage(&help)
+	if n := strings.Count(help.String(), "0: no limit of its own"); n != 2 {
+		t.Errorf("told %d times", n)
+	}
+}

@@ -56,6 +56,7 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	switch {
 	case err == nil:
 		cfg.checkLimits(d.vendors.Networks(), &bad)
+		checkNames(d.vendors.Networks(), &bad)
 	case !errors.As(err, &found):
 		bad.addErr(where("vendors", cfg.Vendors), err)
 	}
