@@ -191,7 +191,6 @@ func TestOutbox(t *testing.T) {
 
 // awayStore has one message, and is away at first when something is recorded.
 type awayStore struct {
-	messageStore
 	mu       sync.Mutex
 	due      []store.Message
 	away     int // calls that fail still
