@@ -9,12 +9,14 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"ussdd/cmd/ussdd/control"
 	"ussdd/menus"
 	"ussdd/vendors"
 )
@@ -35,7 +37,7 @@ var vendorCommands = []command{
 			fromFlags(c, f)
 			f.StringVar(&c.vendor.network, "network", "", "`ID` of the network whose query is tried; the vendor's first, if unset")
 		}},
-	{name: "vendor products", args: "NAME", n: 1, does: "ask a vendor what it sells for a network, and by which codes", run: vendorProducts, offline: true,
+	{name: "vendor products", args: "NAME", n: 1, does: "what a vendor sells for a network, and by which codes: asked by the running ussdd, or by the files", run: vendorProducts, offline: true,
 		flags: func(c *call, f *flag.FlagSet) {
 			fromFlags(c, f)
 			f.StringVar(&c.vendor.network, "network", "", "`ID` of the network; the vendor's first, if unset")
@@ -241,18 +243,9 @@ func vendorPreset(c *call) error {
 
 // endpoint finds the endpoint that the arguments name.
 func (c *call) endpoint(set *vendors.Set) (*vendors.Endpoint, error) {
-	name := c.args[0]
-	i := slices.IndexFunc(set.Vendors(), func(v vendors.About) bool { return v.Vendor == name })
-	if i < 0 {
-		return nil, misused("no vendor %q; see ussdctl vendor list", name)
-	}
-	network := c.vendor.network
-	if network == "" {
-		network = set.Vendors()[i].Networks[0]
-	}
-	e, ok := set.Endpoint(name, network)
-	if !ok {
-		return nil, misused("%s does not serve %q", name, network)
+	e, err := control.Endpoint(set, c.args[0], c.vendor.network)
+	if err != nil {
+		return nil, misused("%v", err)
 	}
 	return e, nil
 }
@@ -289,38 +282,52 @@ func (c *call) callable() (*vendors.Set, *vendors.Endpoint, error) {
 	return set, e, err
 }
 
-// productRow is a product in JSON.
-type productRow struct {
-	ID    string `json:"id"`
-	Name  string `json:"name,omitempty"`
-	Price int64  `json:"price_kobo,omitempty"`
-}
-
 func vendorProducts(c *call) error {
-	set, e, err := c.callable()
-	if err != nil {
-		return err
-	}
-	defer set.CloseIdleConnections()
-	products, err := e.Products(c.ctx)
-	if errors.Is(err, vendors.ErrNoLookup) {
+	products, err := c.products()
+	if p := (*control.Problem)(nil); errors.As(err, &p) && p.Status != http.StatusBadGateway {
 		return misused("%v", err)
 	}
 	if err != nil {
 		return err
 	}
-	list, rows := []productRow{}, [][]string{}
+	if c.json {
+		return c.print(products)
+	}
+	rows := [][]string{}
 	for _, p := range products {
 		price := "-"
 		if p.Price > 0 {
 			price = menus.Naira(p.Price)
 		}
-		list, rows = append(list, productRow(p)), append(rows, []string{p.ID, dash(p.Name), price})
-	}
-	if c.json {
-		return c.print(list)
+		rows = append(rows, []string{p.ID, dash(p.Name), price})
 	}
 	return table(c.out, []string{"CODE", "NAME", "PRICE"}, rows)
+}
+
+// products has the daemon ask the vendor, or asks it itself if the files are named or there is no
+// daemon.
+func (c *call) products() ([]control.Product, error) {
+	if c.vendor.dir == "" && !c.vendor.presets {
+		products, err := c.liveProducts()
+		if p := (*control.Problem)(nil); err == nil || errors.As(err, &p) || c.ctx.Err() != nil {
+			return products, err
+		}
+	}
+	set, e, err := c.callable()
+	if err != nil {
+		return nil, err
+	}
+	defer set.CloseIdleConnections()
+	return control.Products(c.ctx, e)
+}
+
+func (c *call) liveProducts() ([]control.Product, error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return client.Products(c.ctx, c.args[0], c.vendor.network)
 }
 
 func vendorTest(c *call) error {

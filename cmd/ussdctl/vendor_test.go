@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"ussdd/vendors"
@@ -149,13 +150,16 @@ func TestVendorTestOfPreset(t *testing.T) {
 	}
 }
 
-// The products of a vendor are those that it tells for the network, and steer no terminal.
+// The products of a vendor are those that it tells for the network, and steer no terminal. A running
+// daemon asks once for all who want to know.
 func TestVendorProducts(t *testing.T) {
+	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/products" || r.URL.Query().Get("of") != "GLO" || r.Header.Get("X-API-Key") != "K1" {
 			w.WriteHeader(400)
 			return
 		}
+		asked.Add(1)
 		_, _ = io.WriteString(w, `{"items":[{"code":"G1","title":"1 GB\u001b[2J","price":"300"},{"code":7}]}`)
 	}))
 	defer server.Close()
@@ -192,6 +196,25 @@ products:
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	expect(t, exitUsage, "ussdctl vendor products: generic: products: vendors: the vendor cannot be asked for that\n", "vendor", "products", "-dir", vendorFiles(t, nil), "generic")
+
+	before := asked.Load()
+	set, err := vendors.Load(os.DirFS(dir), vendors.Options{URLs: map[string]string{"generic": server.URL},
+		Secrets: func(name string) (string, bool) { return "K1", name == "generic-api-key" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendorDaemon(t, set)
+	for range 3 {
+		expect(t, exitOK, "CODE  NAME      PRICE\nG1    1 GB.[2J  N300\n7     -         -\n", "vendor", "products", "-network", "glo", "generic")
+	}
+	if n := asked.Load() - before; n != 1 {
+		t.Errorf("the daemon asked %d times", n)
+	}
+	expect(t, exitUsage, "ussdctl vendor products: no vendor \"acme\"; see ussdctl vendor list\n", "vendor", "products", "acme")
+	expect(t, exitUsage, "ussdctl vendor products: generic does not serve \"etisalat\"\n", "vendor", "products", "-network", "etisalat", "generic")
+	if code, out := ctl(t, "vendor", "products", "-network", "mtn", "generic"); code != exitFailed || !strings.Contains(out, "generic/products: HTTP 400") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
 }
 
 // lint gives every problem with its file and line.

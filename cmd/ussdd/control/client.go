@@ -38,7 +38,7 @@ func NewClient(path string) *Client {
 // How long a daemon may take. Everything but a trace ends.
 const (
 	dialTimeout   = 5 * time.Second  // busy with others
-	answerTimeout = 10 * time.Second // dialling included; a push takes pushTimeout longer
+	answerTimeout = 10 * time.Second // dialling included; a push takes pushTimeout longer, a vendor vendorTimeout
 )
 
 // Close gives up the connections that are not in use.
@@ -89,6 +89,14 @@ func (c *Client) Route(ctx context.Context, a vendors.Ask) ([]Hop, error) {
 	}
 	var hops []Hop
 	return hops, c.call(ctx, c.patience, http.MethodGet, "/route?"+query.Encode(), nil, &hops)
+}
+
+// Products says what a vendor sells for a network; "" = the vendor's first. The
+// daemon asks the vendor unless it did so not long ago.
+func (c *Client) Products(ctx context.Context, vendor, network string) ([]Product, error) {
+	query := url.Values{"vendor": {vendor}, "network": {network}}
+	var products []Product
+	return products, c.call(ctx, c.patience+vendorTimeout, http.MethodGet, "/products?"+query.Encode(), nil, &products)
 }
 
 // Trace calls each for one PDU of a link after another, until each or ctx or the

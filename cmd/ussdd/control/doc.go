@@ -15,6 +15,8 @@
 //	GET  /route                 which vendors would be tried for a sale, with their breakers
 //	                            and floats: ?network=mtn&amount=50000 (kobo), and product,
 //	                            key (the purchase's) and at (a time of RFC 3339)
+//	GET  /products              what a vendor sells for a network, as it told not long ago or
+//	                            tells now: ?vendor=acme&network=mtn
 //
 // Answers are JSON, errors application/problem+json (RFC 9457). Who may open the
 // socket may do all of it: its file is for the daemon's user and group. What

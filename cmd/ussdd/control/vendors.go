@@ -70,6 +70,16 @@ type Hop struct {
 	Float   *Float   `json:"float,omitempty"`   // likewise
 }
 
+// Product is what a vendor sells.
+type Product struct {
+	ID    string `json:"id"` // the vendor's own
+	Name  string `json:"name,omitempty"`
+	Price int64  `json:"price_kobo,omitempty"` // 0 = not told
+}
+
+// vendorTimeout is how long a vendor may take to answer.
+const vendorTimeout = 30 * time.Second
+
 // The limits of a BreakerOrder.
 const (
 	maxForced    = 24 * time.Hour
@@ -127,6 +137,61 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.answer(w, r, hops)
+}
+
+// Endpoint is a vendor's way to a network, "" = its first. An error is a *Problem.
+func Endpoint(set *vendors.Set, vendor, network string) (*vendors.Endpoint, error) {
+	all := set.Vendors()
+	i := slices.IndexFunc(all, func(v vendors.About) bool { return v.Vendor == vendor })
+	if i < 0 {
+		return nil, Refuse(http.StatusNotFound, "no vendor %q; see ussdctl vendor list", vendor)
+	}
+	if network == "" {
+		network = all[i].Networks[0]
+	}
+	e, ok := set.Endpoint(vendor, network)
+	if !ok {
+		return nil, Refuse(http.StatusNotFound, "%s does not serve %q", vendor, network)
+	}
+	return e, nil
+}
+
+// Products asks an endpoint what it sells. If it cannot be asked that, the error is a *Problem.
+func Products(ctx context.Context, e *vendors.Endpoint) ([]Product, error) {
+	list, err := e.Products(ctx)
+	if errors.Is(err, vendors.ErrNoLookup) {
+		return nil, Refuse(http.StatusNotFound, "%v", err)
+	}
+	products := make([]Product, len(list))
+	for i, p := range list {
+		products[i] = Product(p)
+	}
+	return products, err
+}
+
+// products answers with what the daemon's set knows or is told: its secrets, limits and breakers
+// hold, and so does the life of the vendor's last answer.
+func (s *Server) products(w http.ResponseWriter, r *http.Request) {
+	e, err := Endpoint(s.cfg.Vendors(), r.URL.Query().Get("vendor"), r.URL.Query().Get("network"))
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(vendorTimeout + writeTimeout)); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), vendorTimeout)
+	defer cancel()
+	products, err := Products(ctx, e)
+	if p := (*Problem)(nil); err != nil && !errors.As(err, &p) {
+		err = Refuse(http.StatusBadGateway, "%v", err)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.answer(w, r, products)
 }
 
 // askOf reads the query of a route.
