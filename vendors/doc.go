@@ -63,7 +63,7 @@
 //	timeouts: {connect: 1s, tls: 1s, answer: 10s, total: 12s}   # default: from Options.Budget
 //	max_body: 65536                       # bytes of an answer; this is the default
 //	max_in_flight: 256                    # calls at a time; this is the default
-//	rate: {calls: 10, per: 1s, burst: 5, wait: 200ms}   # of all calls together
+//	rate: {calls: 10, per: 1s, burst: 5, wait: 200ms}   # of all calls together but those for tokens
 //	gap: 30s                              # between two vends to one number on one network
 //	retries: 1                            # of a vend that was not sent; default 0
 //	proxy: http://10.0.0.1:3128

@@ -233,6 +233,9 @@ func (v *vendor) exchange(ctx context.Context, op *operation, vals *values, firs
 			}
 		}
 		a := v.do(ctx, req, body)
+		if a.status == http.StatusTooManyRequests {
+			v.memory.silence(retryAfter(a.header.Get("Retry-After"), time.Now()))
+		}
 		if len(v.plan.auth.refused) == 0 {
 			return a
 		}
@@ -293,9 +296,6 @@ func (v *vendor) do(ctx context.Context, req *http.Request, body string) answer 
 	a.abandoned = a.err != nil && errors.Is(ctx.Err(), context.Canceled)
 	if a.err == nil {
 		a.doc, a.parseErr = decode(a.body)
-		if a.status == http.StatusTooManyRequests {
-			v.memory.silence(retryAfter(a.header.Get("Retry-After"), time.Now()))
-		}
 	}
 	return a
 }

@@ -271,6 +271,7 @@ func (s *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			<-s.hold
 		}
 		if s.status != 0 {
+			w.Header().Set("Retry-After", "60")
 			w.WriteHeader(s.status)
 			return
 		}
@@ -360,6 +361,19 @@ func TestTokenThatFails(t *testing.T) {
 		if want := map[bool]string{true: "open", false: "closed"}[b.Name == "zenith/token"]; b.State != want {
 			t.Errorf("%+v", b)
 		}
+	}
+}
+
+// Who gives tokens and has too many calls says nothing about sales.
+func TestTokenThatIsBusy(t *testing.T) {
+	s := &issuer{status: http.StatusTooManyRequests, honours: func(string) bool { return true }}
+	_, e := stand(t, zenithWith(oauth, "", plainVend), vendors.Options{}, s.ServeHTTP)
+	if res := e.Vend(t.Context(), another(txn+"-1")); res.Outcome != vendors.NotSent || !strings.HasPrefix(res.Detail, "token: HTTP 429") {
+		t.Errorf("%+v", res)
+	}
+	s.status = 0
+	if res := e.Vend(t.Context(), another(txn+"-2")); res.Outcome != vendors.Delivered {
+		t.Errorf("%+v", res)
 	}
 }
 
