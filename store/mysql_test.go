@@ -9,6 +9,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"ussdd/store"
+	"ussdd/store/storetest"
 )
 
 // onMySQL is a fixture for what only MySQL does.
@@ -80,7 +81,7 @@ func TestMySQLSession(t *testing.T) {
 	f := onMySQL(t)
 	// A DSN that asks for something else gets what the store needs all the
 	// same.
-	cfg, err := mysql.ParseDSN(firstHost(strings.TrimPrefix(f.name, "mysql:")))
+	cfg, err := mysql.ParseDSN(storetest.FirstHost(strings.TrimPrefix(f.name, "mysql:")))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ussdd/store"
+	"ussdd/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -183,41 +183,8 @@ var migratedFile = sync.OnceValues(func() ([]byte, error) {
 // mysqlServer is the server that the environment names, else the test is
 // skipped.
 func mysqlServer(t *testing.T) engine {
-	dsn := os.Getenv("USSDD_TEST_MYSQL")
-	if dsn == "" {
-		t.Skip("set USSDD_TEST_MYSQL to a DSN whose user may create databases, or run scripts/with-mariadb go test ./store/...")
-	}
-	return engine{name: "mysql", create: func(t *testing.T) string { return createMySQL(t, dsn) }}
-}
-
-func createMySQL(t *testing.T, dsn string) string {
-	t.Helper()
-	server, err := sql.Open("mysql", firstHost(dsn))
-	if err != nil {
-		t.Fatal("USSDD_TEST_MYSQL is not a DSN")
-	}
-	name := "ussdd_test_" + strings.ToLower(rand.Text())
-	// Latin-1 on purpose: the tables must not depend on the database's default.
-	if _, err := server.Exec("CREATE DATABASE " + name + " CHARACTER SET latin1"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := server.Exec("DROP DATABASE " + name); err != nil {
-			t.Error(err)
-		}
-		server.Close()
-	})
-	before, after, _ := strings.Cut(dsn, ")/")
-	return "mysql:" + before + ")/" + name + after
-}
-
-// firstHost is a DSN for the first host of one that may name several.
-func firstHost(dsn string) string {
-	first, others, _ := strings.Cut(dsn, ",")
-	if _, after, several := strings.Cut(others, ")/"); several {
-		return first + ")/" + after
-	}
-	return dsn
+	storetest.Server(t)
+	return engine{name: "mysql", create: func(t *testing.T) string { return storetest.MySQL(t) }}
 }
 
 // fixture is one test's database and the steps that tests are written in.
@@ -308,7 +275,7 @@ func (l *logRecord) String() string {
 func (f *fixture) raw() *sql.DB {
 	f.Helper()
 	scheme, dsn, _ := strings.Cut(f.name, ":")
-	db, err := sql.Open(scheme, firstHost(dsn))
+	db, err := sql.Open(scheme, storetest.FirstHost(dsn))
 	if err != nil {
 		f.Fatal(err)
 	}

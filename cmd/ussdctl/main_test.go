@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"flag"
@@ -17,6 +16,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"ussdd/store"
+	"ussdd/store/storetest"
 )
 
 var update = flag.Bool("update", false, "write the transcripts of testdata anew")
@@ -246,20 +246,7 @@ func database(t *testing.T, engine string) string {
 		}
 		return "sqlite:" + file
 	}
-	dsn := os.Getenv("USSDD_TEST_MYSQL")
-	if dsn == "" {
-		t.Skip("set USSDD_TEST_MYSQL to a DSN whose user may create databases, or run scripts/with-mariadb go test ./cmd/ussdctl/...")
-	}
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal("USSDD_TEST_MYSQL is not a DSN")
-	}
-	cfg.DBName = ""
-	server := cfg.FormatDSN()
-	cfg.DBName = "ussdd_test_" + strings.ToLower(rand.Text())
-	execute(t, "mysql:"+server, "CREATE DATABASE "+cfg.DBName)
-	t.Cleanup(func() { execute(t, "mysql:"+server, "DROP DATABASE "+cfg.DBName) })
-	return "mysql:" + cfg.FormatDSN()
+	return storetest.MySQL(t)
 }
 
 // execute runs one statement that bypasses the store.

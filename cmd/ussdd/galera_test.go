@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ussdd/store"
+	"ussdd/store/storetest"
 	"ussdd/vendors/purchase"
 )
 
@@ -40,7 +41,7 @@ func loseNode(t *testing.T, nodes string, how syscall.Signal) {
 	const subscribers, each, amount = 40, 12, 100_00
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	name := freshMySQL(t)
+	name := storetest.MySQL(t)
 	var log lockedBuffer
 	open := func(name string) *store.DB {
 		db, err := store.Open(ctx, name, store.Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})

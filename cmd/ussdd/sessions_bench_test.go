@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"database/sql"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,6 +15,7 @@ import (
 	"ussdd/session"
 	"ussdd/smpp"
 	"ussdd/store"
+	"ussdd/store/storetest"
 )
 
 // journey is what one subscriber of the benchmark does: it begins, and ends at
@@ -182,7 +179,7 @@ func newBenchmarkEngine(b *testing.B, cfg session.Config, kept session.Store, mo
 // freshDatabase names an empty database.
 func freshDatabase(b *testing.B, engine string) string {
 	if engine == "mysql" {
-		return freshMySQL(b)
+		return storetest.MySQL(b)
 	}
 	return "sqlite:" + filepath.Join(b.TempDir(), "ussdd.db")
 }
@@ -199,39 +196,4 @@ func openBenchmark(b *testing.B, name string) *store.DB {
 		b.Fatal(err)
 	}
 	return db
-}
-
-// freshMySQL makes an empty database on the server, or the cluster, that the
-// environment names.
-func freshMySQL(t testing.TB) string {
-	t.Helper()
-	dsn := os.Getenv("USSDD_TEST_MYSQL")
-	if dsn == "" {
-		t.Skip("set USSDD_TEST_MYSQL to a DSN whose user may create databases, or run scripts/with-mariadb go test ./cmd/ussdd")
-	}
-	server, err := sql.Open("mysql", firstHost(dsn))
-	if err != nil {
-		t.Fatal("USSDD_TEST_MYSQL is not a DSN")
-	}
-	name := "ussdd_test_" + strings.ToLower(rand.Text())
-	if _, err := server.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := server.Exec("DROP DATABASE " + name); err != nil {
-			t.Error(err)
-		}
-		server.Close()
-	})
-	before, after, _ := strings.Cut(dsn, ")/")
-	return "mysql:" + before + ")/" + name + after
-}
-
-// firstHost is a DSN for the first host of one that may name several.
-func firstHost(dsn string) string {
-	first, others, _ := strings.Cut(dsn, ",")
-	if _, after, several := strings.Cut(others, ")/"); several {
-		return first + ")/" + after
-	}
-	return dsn
 }

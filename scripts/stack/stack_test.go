@@ -2,21 +2,18 @@ package stack_test
 
 import (
 	"context"
-	"database/sql"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
-
 	"ussdd/scripts/stack"
 	"ussdd/smpp/smpptest"
+	"ussdd/store/storetest"
 )
 
 // bin has the project's commands, built once with the race detector and the
@@ -78,36 +75,9 @@ func engines(t *testing.T, f func(t *testing.T, database func(*testing.T, string
 		f(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
 	})
 	t.Run("mysql", func(t *testing.T) {
-		if os.Getenv("USSDD_TEST_MYSQL") == "" {
-			t.Skip("set USSDD_TEST_MYSQL to a DSN that may create databases, or run scripts/with-mariadb go test …")
-		}
-		f(t, newMySQL)
+		storetest.Server(t)
+		f(t, func(t *testing.T, _ string) string { return storetest.MySQL(t) })
 	})
-}
-
-var databases atomic.Int64
-
-// newMySQL makes an empty database for one test.
-func newMySQL(t *testing.T, _ string) string {
-	t.Helper()
-	dsn := os.Getenv("USSDD_TEST_MYSQL")
-	before, after, _ := strings.Cut(dsn, ")/")
-	first, _, _ := strings.Cut(before, ",") // of several hosts
-	db, err := sql.Open("mysql", first+")/"+after)
-	if err != nil {
-		t.Fatal("USSDD_TEST_MYSQL is not a DSN")
-	}
-	name := fmt.Sprintf("ussdd_stack_%d_%d", os.Getpid(), databases.Add(1))
-	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := db.Exec("DROP DATABASE " + name); err != nil {
-			t.Error(err)
-		}
-		db.Close()
-	})
-	return "mysql:" + before + ")/" + name + after
 }
 
 // newRig starts an SMSC and the vendors, and funds the caller's wallet. The
