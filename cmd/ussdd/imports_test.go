@@ -19,6 +19,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"menus":             {},
 		"vendors":           {},
 		"store":             {},
+		"store/storetest":   {},
 		"session":           {"menus"},
 		"vendors/purchase":  {"vendors"},
 		"smpp/smpptest":     {"smpp"},
