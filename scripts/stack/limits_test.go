@@ -3,11 +3,16 @@ package stack_test
 import (
 	"path/filepath"
 	"testing"
+
+	"ussdd/scripts/stack"
 )
 
 // Each limit has its screen on the handset, which says what is left; what is
 // refused reaches no vendor.
 func TestLimitsOnTheHandset(t *testing.T) {
+	if err := stack.OneDay(t.Context(), deadline); err != nil {
+		t.Fatal(err)
+	}
 	r := newRig(t, func(_ *testing.T, dir string) string { return "sqlite:" + filepath.Join(dir, "ussdd.db") })
 	p := r.daemon("USSDD_LIMIT_PURCHASE=900", "USSDD_LIMIT_DAY=1000", "USSDD_LIMIT_RECIPIENT_DAY=600", "USSDD_LIMIT_VELOCITY=3/1h",
 		"USSDD_LIMIT_NETWORK_PURCHASE=glo=150", "USSDD_LIMIT_NETWORK_DAY=airtel=250")

@@ -190,6 +190,26 @@ func (s *Stack) CtlJSON(ctx context.Context, v any, args ...string) error {
 	return json.Unmarshal(out, v)
 }
 
+// OneDay waits, if midnight in Lagos is less than d away, until it is past. Limits
+// are counted by that day, and VTpass wants its date in references.
+func OneDay(ctx context.Context, d time.Duration) error {
+	lagos := time.FixedZone("WAT", 3600)
+	for {
+		year, month, day := time.Now().In(lagos).Date()
+		left := time.Until(time.Date(year, month, day+1, 0, 0, 0, 0, lagos))
+		if left >= d {
+			return nil
+		}
+		midnight := time.NewTimer(left)
+		select {
+		case <-midnight.C:
+		case <-ctx.Done():
+			midnight.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
 // Deliveries is what the vending-API simulator counts.
 type Deliveries struct {
 	Delivered  int
