@@ -34,7 +34,7 @@ var providerAPIs = []named{
 // presetAPIs are the real ones for which files ship to copy from. Their ports come
 // after the others, and only if they are asked for.
 var presetAPIs = []named{
-	{"vtpass", vtpass{}},
+	{"vtpass", vtpass{time.Now()}},
 	{"reloadly", reloadly{}},
 	{"africastalking", africastalking{}},
 	{"dtone", dtone{}},

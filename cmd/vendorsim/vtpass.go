@@ -10,7 +10,9 @@ import (
 // vtpass is VTpass's API: two keys in headers, which of them depends on the
 // method; references that begin with today's date in Lagos; one sale of a
 // service to a number in 30 s.
-type vtpass struct{}
+type vtpass struct {
+	today time.Time // in the example
+}
 
 const vtpassPause = 30 * time.Second
 
@@ -43,7 +45,7 @@ func (a vtpass) refuse(v verdict) reply {
 
 func (a vtpass) operations() []operation {
 	return []operation{
-		{kindBuy, "POST /api/pay", jsonType, `{"request_id":"` + time.Now().In(lagos).Format("200601021504") + `7K","serviceID":"mtn","amount":100,"phone":"08031234567"}`, a.buy},
+		{kindBuy, "POST /api/pay", jsonType, `{"request_id":"` + a.today.In(lagos).Format("200601021504") + `7K","serviceID":"mtn","amount":100,"phone":"08031234567"}`, a.buy},
 		{kindQuery, "POST /api/requery", jsonType, `{"request_id":"2026112315057K"}`, a.query},
 		{kindBalance, "GET /api/balance", "", "", a.balance},
 	}
