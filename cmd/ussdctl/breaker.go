@@ -52,7 +52,7 @@ func (c *call) force(state string) error {
 	if err != nil {
 		return err
 	}
-	order := control.BreakerOrder{Breaker: c.args[0], State: state, Reason: op.Reason, By: op.Operator}
+	order := control.BreakerOrder{Breaker: c.args[0], State: state, Reason: op.Reason, By: op.Operator, Login: op.Login}
 	if state != "auto" {
 		order.Seconds = int(c.wait / time.Second)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,6 +30,8 @@ func TestBreakerCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	acts := vendorDaemon(t, set)
+	t.Setenv("SUDO_USER", "tunde") // whom root may be by sudo, and nobody else
+	login := loginOf(os.Geteuid(), "tunde")
 	code, out := ctl(t, "breaker", "open", "-reason", "their call", "-operator", "amina", "-for", "30m", "mtn")
 	until := func(name string) string {
 		for _, b := range set.Breakers() {
@@ -44,7 +47,7 @@ mtn/mtn/vend   open   0          0     0       0         until ` + until("mtn/mt
 `; code != exitOK || out != want {
 		t.Errorf("exit %d\n%s", code, out)
 	}
-	if a := <-acts; a.Action != "breaker open" || a.Operator != "amina" || a.Reason != "their call" {
+	if a := <-acts; a.Action != "breaker open" || a.Operator != "amina" || a.Login != login || a.Reason != "their call" {
 		t.Errorf("%+v", a)
 	}
 	code, out = ctl(t, "breaker", "close", "-reason", "they are back", "-operator", "bola", "-json", "mtn/mtn/vend")

@@ -431,7 +431,7 @@ func (d *daemon) listenControl() error {
 	d.control = control.Serve(ln, control.Config{Links: links, Push: d.push, Log: d.log,
 		Vendors: func() *vendors.Set { return d.data.Load().vendors },
 		Audit: func(ctx context.Context, a control.Act) error {
-			return d.db.Acted(ctx, store.Operation{Operator: a.Operator, Action: a.Action, Subject: a.Subject, Reason: a.Reason}, a.Detail)
+			return d.db.Acted(ctx, store.Operation{Operator: a.Operator, Login: a.Login, Action: a.Action, Subject: a.Subject, Reason: a.Reason}, a.Detail)
 		}})
 	d.log.Info("control listens", "path", d.cfg.Control)
 	return nil

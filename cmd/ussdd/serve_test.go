@@ -88,7 +88,7 @@ func TestServe(t *testing.T) {
 	if err == nil || err.Error() != "USSDD_CONTROL: "+path+": another ussdd is running and listens there" {
 		t.Errorf("a second one: %v", err)
 	}
-	order := control.BreakerOrder{Breaker: "mtn/mtn/vend", State: "open", Reason: "their call", By: "amina", Seconds: 3600}
+	order := control.BreakerOrder{Breaker: "mtn/mtn/vend", State: "open", Reason: "their call", By: "amina", Login: "tunde", Seconds: 3600}
 	if forced, err := client.Override(t.Context(), order); err != nil || len(forced) != 1 || forced[0].State != "open" {
 		t.Errorf("%v, %+v", err, forced)
 	}
@@ -112,7 +112,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if acts, err := db.ListAudit(t.Context(), "breaker mtn/mtn/vend", 0); err != nil || len(acts) != 1 || acts[0].Operator != "amina" || acts[0].Action != "breaker open" {
+	if acts, err := db.ListAudit(t.Context(), "breaker mtn/mtn/vend", 0); err != nil || len(acts) != 1 || acts[0].Operator != "amina" || acts[0].Login != "tunde" || acts[0].Action != "breaker open" {
 		t.Errorf("%v, audited %+v", err, acts)
 	}
 }

@@ -41,12 +41,14 @@ type BreakerOrder struct {
 	State   string `json:"state"`             // open, closed, or auto to let it decide again
 	Reason  string `json:"reason"`            // why
 	By      string `json:"by"`                // who
+	Login   string `json:"login,omitempty"`   // of who that is, by ussdctl's account; missing = not known
 	Seconds int    `json:"seconds,omitempty"` // for how long, at most a day; not for auto
 }
 
 // Act is something that an operator did, for the audit log.
 type Act struct {
 	Operator string // who, by his own account
+	Login    string // of the operator, by ussdctl's account; "" = not known
 	Action   string // "breaker open"
 	Subject  string // "breaker quickvend/mtn"
 	Reason   string
@@ -250,11 +252,11 @@ func (s *Server) override(w http.ResponseWriter, r *http.Request) {
 	}
 	verb := map[vendors.Forced]string{vendors.Auto: "auto", vendors.ForcedOpen: "open", vendors.ForcedClosed: "close"}[o.State]
 	who, _ := r.Context().Value(callerKey{}).(caller)
-	act := Act{Operator: order.By, Action: "breaker " + verb, Subject: "breaker " + order.Breaker, Reason: order.Reason, Detail: string(who)}
+	act := Act{Operator: order.By, Login: order.Login, Action: "breaker " + verb, Subject: "breaker " + order.Breaker, Reason: order.Reason, Detail: string(who)}
 	if o.State != vendors.Auto {
 		act.Detail = "until " + o.Until.UTC().Format(time.RFC3339) + ", " + act.Detail
 	}
-	s.audit(r, act.Action, "breaker", order.Breaker, "operator", order.By, "reason", order.Reason, "seconds", order.Seconds)
+	s.audit(r, act.Action, "breaker", order.Breaker, "operator", order.By, "login", order.Login, "reason", order.Reason, "seconds", order.Seconds)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditTimeout)
 	defer cancel()
 	if err := s.cfg.Audit(ctx, act); err != nil {
@@ -267,6 +269,9 @@ func (s *Server) override(w http.ResponseWriter, r *http.Request) {
 func (b BreakerOrder) override(now time.Time) (vendors.Override, error) {
 	o := vendors.Override{Reason: b.Reason, By: b.By}
 	err := errors.Join(printable("the reason", b.Reason, maxReason), printable("the operator's name", b.By, maxOperator))
+	if b.Login != "" {
+		err = errors.Join(err, printable("the operator's login", b.Login, maxOperator))
+	}
 	length := time.Duration(b.Seconds) * time.Second
 	switch {
 	case err != nil:

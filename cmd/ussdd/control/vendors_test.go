@@ -34,7 +34,7 @@ func TestBreakers(t *testing.T) {
 		t.Fatalf("%v, %+v", err, all)
 	}
 	begin := time.Now()
-	got, err := r.client.Override(t.Context(), control.BreakerOrder{Breaker: "quickvend/mtn", State: "open", Reason: "their call", By: "amina", Seconds: 1800})
+	got, err := r.client.Override(t.Context(), control.BreakerOrder{Breaker: "quickvend/mtn", State: "open", Reason: "their call", By: "amina", Login: "tunde", Seconds: 1800})
 	if err != nil || len(got) != 2 || got[0].Name != "quickvend/mtn/query" || got[1].State != "open" || got[1].Forced == nil {
 		t.Fatalf("%v, %+v", err, got)
 	}
@@ -53,12 +53,12 @@ func TestBreakers(t *testing.T) {
 	if got, err = r.client.Override(t.Context(), control.BreakerOrder{Breaker: "quickvend", State: "auto", Reason: "they are back", By: "bola"}); err != nil || len(got) != 8 || got[5].Forced != nil {
 		t.Errorf("%v, %+v", err, got)
 	}
-	if len(acts) != 2 || acts[0].Action != "breaker open" || acts[0].Subject != "breaker quickvend/mtn" || acts[0].Operator != "amina" ||
+	if len(acts) != 2 || acts[0].Action != "breaker open" || acts[0].Subject != "breaker quickvend/mtn" || acts[0].Operator != "amina" || acts[0].Login != "tunde" || acts[1].Login != "" ||
 		acts[0].Reason != "their call" || !strings.HasPrefix(acts[0].Detail, "until "+f.Until.Format(time.RFC3339)+", uid ") ||
 		acts[1].Action != "breaker auto" || !strings.HasPrefix(acts[1].Detail, "uid ") {
 		t.Errorf("%+v", acts)
 	}
-	for _, want := range []string{`msg="operator: breaker open" breaker=quickvend/mtn operator=amina reason="their call" seconds=1800 by="uid `,
+	for _, want := range []string{`msg="operator: breaker open" breaker=quickvend/mtn operator=amina login=tunde reason="their call" seconds=1800 by="uid `,
 		`msg="operator: breaker auto" breaker=quickvend operator=bola`} {
 		if !strings.Contains(r.logged(), want) {
 			t.Errorf("no %s in\n%s", want, r.logged())
@@ -97,6 +97,7 @@ func TestBadBreakerOrders(t *testing.T) {
 		{func(o *control.BreakerOrder) { o.Reason = "a\nb"; o.By = "" }, http.StatusUnprocessableEntity, "the reason is not one plain line; the operator's name is missing"},
 		{func(o *control.BreakerOrder) { o.Reason = strings.Repeat("ẹ", 256) }, http.StatusUnprocessableEntity, "more than 255 characters"},
 		{func(o *control.BreakerOrder) { o.By = strings.Repeat("a", 65) }, http.StatusUnprocessableEntity, "more than 64 characters"},
+		{func(o *control.BreakerOrder) { o.Login = "tunde\n" }, http.StatusUnprocessableEntity, "the operator's login is not one plain line"},
 		{func(o *control.BreakerOrder) { o.Seconds = 0 }, http.StatusUnprocessableEntity, "a second to 24h0m0s, not for 0s"},
 		{func(o *control.BreakerOrder) { o.Seconds = 24*3600 + 1 }, http.StatusUnprocessableEntity, "not for 24h0m1s"},
 		{func(o *control.BreakerOrder) { o.Seconds = -1 << 62 }, http.StatusUnprocessableEntity, "a second to 24h0m0s"},
