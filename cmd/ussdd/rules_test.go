@@ -156,6 +156,53 @@ func TestAlertRules(t *testing.T) {
 	if len(names) < 20 {
 		t.Errorf("%d alerts", len(names))
 	}
+	for name := range metrics {
+		if !strings.HasSuffix(name, "_total") {
+			continue
+		}
+		why, quiet := unalerted[name]
+		if alerts := regexp.MustCompile(`\(` + name + `\b`).Match(text); alerts == quiet {
+			t.Errorf("%s has an alert: %t; a reason to have none: %q", name, alerts, why)
+		}
+	}
+	for name := range unalerted {
+		if _, ok := metrics[name]; !ok {
+			t.Errorf("no metric %s, which has a reason to have no alert", name)
+		}
+	}
+}
+
+// unalerted is why a counter has no alert.
+var unalerted = map[string]string{
+	"ussdd_sessions_begun_total":          "good news",
+	"ussdd_sessions_pushed_total":         "good news",
+	"ussdd_sessions_resumed_total":        "good news",
+	"ussdd_link_pdus_total":               "traffic",
+	"ussdd_link_events_total":             "traffic",
+	"ussdd_purchases_total":               "good news, or declined by vendors: UssddBreakerOpen and UssddFloatLow tell when that is their state",
+	"ussdd_purchases_held_total":          "good news",
+	"ussdd_purchases_repeated_total":      "subscribers and SMSCs repeat themselves",
+	"ussdd_purchases_resumed_total":       "good news",
+	"ussdd_purchases_orphaned_total":      "good news: they are taken up",
+	"ussdd_purchases_given_up_total":      "UssddLedgerFails",
+	"ussdd_purchases_conflicts_total":     "instances share the work",
+	"ussdd_purchases_reviews_total":       "UssddNeedsReview, for as long as they wait",
+	"ussdd_purchases_clock_seconds_total": "how long decisions took; UssddRefundOverdue and UssddDecisionNear",
+	"ussdd_purchases_clock_count_total":   "likewise",
+	"ussdd_vends_total":                   "UssddBreakerOpen",
+	"ussdd_vend_queries_total":            "UssddDecisionNear and UssddNeedsReview",
+	"ussdd_vendor_callbacks_total":        "hints only: the vendor is asked all the same, and anybody can send rubbish there",
+	"ussdd_ledger_check_failures_total":   "UssddLedgerUnchecked, if it goes on",
+	"ussdd_session_slow_writes_total":     "UssddWritesBehind, if it goes on",
+	"ussdd_link_submit_refused_total":     "UssddScreensLost and UssddMessagesWait",
+	"ussdd_link_bind_refused_total":       "UssddLinkDown, UssddBindDown, UssddCredentialsRefused",
+	"ussdd_link_submit_unanswered_total":  "UssddLinkFlaps",
+	"ussdd_link_submit_withdrawn_total":   "UssddQueueFills",
+	"ussdd_link_submit_retried_total":     "UssddThrottled",
+	"ussdd_link_ignored_total":            "an SMSC may send other things on the same link",
+	"ussdd_link_receipts_total":           "a refused one is delivered again; UssddLedgerFails when the database is why",
+	"ussdd_link_trace_lost_total":         "the trace itself tells its watcher",
+	"ussdd_pushes_total":                  "whoever asked for a push is told",
 }
 
 // expression says what is wrong with a rule's expression, and with the labels that
