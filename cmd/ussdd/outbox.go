@@ -80,6 +80,7 @@ type outbox struct {
 	freed    chan struct{}  // has an element if one of them ended
 	putOff   rate.Sometimes // a log line about messages that wait
 	waiting  atomic.Int64   // receipts taken and not recorded
+	away     atomic.Bool    // the store did not take the last one that it was given
 	receipts chan *smpp.Receipt
 	drain    chan struct{} // closed by Drain
 	idle     chan struct{} // closed when nothing is sent any more
@@ -103,7 +104,8 @@ func (o *outbox) Run(ctx context.Context) error {
 }
 
 // Drain sends what is due now, and ends the sending; the error is ctx's if that
-// took longer. Receipts are recorded until Run ends. It is called once.
+// took longer. No more receipts are taken; those that were are recorded until Run
+// ends. It is called once.
 func (o *outbox) Drain(ctx context.Context) error {
 	close(o.drain)
 	select {
@@ -329,9 +331,19 @@ func backoff(before int) time.Duration {
 	return min(outboxFirst<<min(before, 10), outboxLongest)
 }
 
-// TakeReceipt takes a receipt to be recorded; false if too many wait: what was
-// taken is not forgotten for want of room.
+// TakeReceipt takes a receipt to be recorded. What is taken is acknowledged before
+// the store has it. So none is taken while too many wait, while the store takes
+// none, and from Drain on: then it returns false, and the SMSC delivers the
+// receipt again, later or to another instance.
 func (o *outbox) TakeReceipt(r *smpp.Receipt) bool {
+	select {
+	case <-o.drain:
+		return false
+	default:
+	}
+	if o.away.Load() {
+		return false
+	}
 	if o.waiting.Add(1) > receiptsWaiting {
 		o.waiting.Add(-1)
 		return false
@@ -374,6 +386,9 @@ func (o *outbox) record(ctx context.Context) {
 		o.waiting.Add(int64(len(later) - before))
 		cancel()
 		if over {
+			if o.away.Load() {
+				o.log.Error("receipts not recorded, and not delivered again", "receipts", len(later))
+			}
 			return
 		}
 	}
@@ -386,6 +401,7 @@ func (o *outbox) recorded(ctx context.Context, u unrecorded) bool {
 	err := o.store.MessageReceipt(ctx, store.Receipt{SMSC: r.SMSC, IDs: r.IDs(), MSISDN: r.MSISDN, Reference: r.Reference,
 		HasReference: r.HasReference, State: r.State})
 	age := o.now().Sub(u.since)
+	o.away.Store(false)
 	switch {
 	case err == nil:
 		return true
@@ -395,6 +411,7 @@ func (o *outbox) recorded(ctx context.Context, u unrecorded) bool {
 		o.log.Error("receipt not recorded", "smsc", r.SMSC, "state", r.State, "err", err)
 		return true
 	}
+	o.away.Store(true) // it is tried again, which tells when the store is back
 	return false
 }
 

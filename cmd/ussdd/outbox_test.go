@@ -410,28 +410,54 @@ func TestOutboxReceipts(t *testing.T) {
 		synctest.Wait()
 		<-ended
 
-		// What waits for the store counts, too.
-		s.early, s.away = 0, 1<<20
-		o = awayOutbox(s, io.Discard)
+		// While the store takes none, and when all is about to end, they are the SMSC's.
+		var log strings.Builder
+		s.receipts, s.early, s.away = nil, 0, 1<<20
+		o = awayOutbox(s, &log)
 		again, end := context.WithCancel(t.Context())
 		go func() { ended <- o.Run(again) }()
-		for range receiptsWaiting {
-			o.TakeReceipt(&smpp.Receipt{ID: "1"})
+		take := func(want bool) {
+			t.Helper()
+			if got := o.TakeReceipt(&smpp.Receipt{ID: "1"}); got != want {
+				t.Errorf("taken: %t", got)
+			}
+			synctest.Wait()
 		}
-		synctest.Wait()
-		if o.TakeReceipt(&smpp.Receipt{ID: "1"}) {
-			t.Error("one more was taken than wait")
-		}
+		take(true)
+		take(false)
 		s.mu.Lock()
-		s.receipts, s.away = nil, 0
+		s.away = 0
 		s.mu.Unlock()
 		<-time.After(2 * outboxPoll)
 		synctest.Wait()
-		if len(s.receipts) != receiptsWaiting || o.waiting.Load() != 0 {
+		if len(s.receipts) != 1 || o.waiting.Load() != 0 {
 			t.Errorf("recorded %d, %d wait", len(s.receipts), o.waiting.Load())
 		}
-		end()
-		<-ended
+		take(true)
+		s.mu.Lock()
+		s.away = 1 << 20
+		s.mu.Unlock()
+		take(true)
+		if err := o.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.mu.Lock()
+		s.away = 0
+		s.mu.Unlock()
+		<-time.After(2 * outboxPoll)
+		take(false)
+		if end(); <-ended != nil || len(s.receipts) != 3 || log.Len() > 0 {
+			t.Errorf("recorded %d, logged %q", len(s.receipts), log.String())
+		}
+
+		// What was taken and is lost is told of.
+		s.away = 1 << 20
+		o = awayOutbox(s, &log)
+		take(true)
+		if err := o.Run(ctx); err != nil || !strings.Contains(log.String(), `level=ERROR msg="receipts not recorded, and not delivered again" receipts=1`) {
+			t.Errorf("%v, logged %q", err, log.String())
+		}
+		s.away = 0
 
 		// The last ones are recorded at the end, and there is a bound.
 		s.early = 0
