@@ -92,6 +92,16 @@ func networkByPrefix(recipient string) string {
 	return "mtn"
 }
 
+// report names a sale by Africa's Talking's own reference, and nothing else.
+func (a africastalking) report(t transaction, v verdict) object {
+	status := "Success"
+	if v != delivered {
+		status = "Failed"
+	}
+	return object{"phoneNumber": "+" + t.recipient, "description": v.sentence(), "status": status, "requestId": t.id("ATQid_"),
+		"discount": "NGN " + inNaira(t.amount-t.cost()), "value": "NGN " + inNaira(t.amount)}
+}
+
 func (a africastalking) query(c *call) reply {
 	t, v := c.findID(c.request.URL.Query().Get("transactionId"), "ATQid_")
 	if v == notFound {

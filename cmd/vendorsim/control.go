@@ -24,6 +24,7 @@ type delivery struct {
 func (s *simulator) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /providers/{provider}/fault", s.postFault)
+	mux.HandleFunc("POST /providers/{provider}/callback", s.postCallback)
 	mux.HandleFunc("GET /deliveries", s.getDeliveries)
 	mux.HandleFunc("GET /requests", s.getRequests)
 	mux.HandleFunc("POST /reset", s.postReset)

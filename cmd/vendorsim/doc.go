@@ -18,7 +18,8 @@
 //     a reset connection, a 500, a page of HTML.
 //
 // The control API (control.go) sets faults and shows the book: what was
-// delivered for each reference, and whether any purchase was delivered twice.
+// delivered for each reference, and whether any purchase was delivered twice. It
+// also has a provider report a sale by itself (callback.go).
 //
 // Each open door owns one goroutine that accepts and one per connection; a door
 // that shuts ends them all, hanging requests included, before it returns. The

@@ -169,6 +169,9 @@ POST /providers/NAME/fault {"fault":"hang","count":2}
     The provider has this fault for its next count purchases; 0, or no count,
     until another is set. It has one fault at a time: any other than down opens
     its port again.
+POST /providers/NAME/callback {"reference":"R","url":"http://…"}
+    The provider brings that sale to its end and reports it at this address, as
+    africastalking and vtpass do. {"status":200,"answer":"…"} is what was answered.
 GET /deliveries[?reference=R][&recipient=2348…]
     {"deliveries":[{"provider","reference","recipient","amount_kobo","network",
     "count","at"}],"delivered":N,"doubled":N}: what was delivered, how often in

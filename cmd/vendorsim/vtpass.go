@@ -101,6 +101,10 @@ func (a vtpass) query(c *call) reply {
 	return a.state(t, v)
 }
 
+func (a vtpass) report(t transaction, v verdict) object {
+	return object{"type": "transaction-update", "data": a.state(t, v).body}
+}
+
 func (a vtpass) state(t transaction, v verdict) reply {
 	code, status := "000", v.String()
 	if v == failed {

@@ -240,6 +240,22 @@ func (s *Stack) Fault(ctx context.Context, provider, fault string) error {
 	return err
 }
 
+// Callback has a provider of the vending-API simulator end a sale and report it
+// by itself at url. It returns the HTTP status that the report was answered with.
+func (s *Stack) Callback(ctx context.Context, provider, reference, url string) (status int, err error) {
+	body, err := json.Marshal(map[string]string{"reference": reference, "url": url})
+	if err != nil {
+		return 0, err
+	}
+	answer, err := s.control(ctx, http.MethodPost, "/providers/"+provider+"/callback", string(body))
+	if err != nil {
+		return 0, err
+	}
+	var taken struct{ Status int }
+	err = json.Unmarshal(answer, &taken)
+	return taken.Status, err
+}
+
 func (s *Stack) control(ctx context.Context, method, path, body string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Vendors["control"]+path, strings.NewReader(body))
 	if err != nil {
