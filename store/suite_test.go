@@ -70,6 +70,7 @@ var suite = []struct {
 	{"delivered twice", deliveredTwice},
 	{"reversed after the capture", reversedAfterCapture},
 	{"vendors report by themselves", vendorsReport},
+	{"vendors report by their own references", vendorsReportTheirs},
 	{"two operators", twoOperators},
 	{"journals only grow", journalsOnlyGrow},
 	{"doubts begin with the attempt", doubtsBegin},

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -291,15 +293,16 @@ const (
 	decidedQuiet = time.Minute
 )
 
-// AskSoon has a vendor asked about the purchase that it knows by a reference,
-// because it has reported something, which nobody believes: at once if the
+// AskSoon has a vendor asked about the purchase that it knows by a reference of
+// ours or, if that is "", by its own, as Record kept it with an attempt; of several
+// purchases the newest. The vendor has reported something, which nobody believes: it is asked at once if the
 // purchase is pending, and also if it needs review, which makes it pending again,
 // or is decided, for the truth that came late; but not before it has been quiet for a moment. soon is false if nothing is to
 // be asked. Errors: ErrNotFound.
-func (db *DB) AskSoon(ctx context.Context, vendor, reference string) (soon bool, err error) {
-	p, err := db.attempted(ctx, vendor, reference)
+func (db *DB) AskSoon(ctx context.Context, vendor, reference, vendorRef string) (soon bool, err error) {
+	p, err := db.attempted(ctx, vendor, reference, vendorRef)
 	if err != nil {
-		return false, fmt.Errorf("attempt %.40q at %.40q: %w", reference, vendor, err)
+		return false, fmt.Errorf("attempt %.40q at %.40q: %w", cmp.Or(reference, vendorRef), vendor, err)
 	}
 	now := db.stamp()
 	switch {
@@ -330,11 +333,22 @@ func (db *DB) AskSoon(ctx context.Context, vendor, reference string) (soon bool,
 	return soon, nil
 }
 
-// attempted is the purchase of the attempt that a vendor knows by that reference.
-func (db *DB) attempted(ctx context.Context, vendor, reference string) (Purchase, error) {
-	var id int64
-	if err := db.r.GetContext(ctx, &id, "SELECT purchase_id FROM attempts WHERE reference = ? AND vendor = ?", reference, vendor); err != nil {
-		return Purchase{}, notFound(err)
+// attempted is the purchase of the attempt that a vendor knows by a reference of
+// ours or, if that is "", by its own.
+func (db *DB) attempted(ctx context.Context, vendor, reference, vendorRef string) (Purchase, error) {
+	column, name := "reference", reference
+	if reference == "" {
+		column, name = "vendor_ref", vendorRef
 	}
-	return purchaseBy(ctx, db.r, "id", id)
+	if name == "" {
+		return Purchase{}, ErrNotFound // an attempt whose answer named none has ""
+	}
+	var id sql.NullInt64
+	if err := db.r.GetContext(ctx, &id, "SELECT MAX(purchase_id) FROM attempts WHERE "+column+" = ? AND vendor = ?", name, vendor); err != nil {
+		return Purchase{}, err
+	}
+	if !id.Valid {
+		return Purchase{}, ErrNotFound
+	}
+	return purchaseBy(ctx, db.r, "id", id.Int64)
 }

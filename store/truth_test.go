@@ -21,7 +21,7 @@ func inReview(f *fixture) (store.Purchase, store.Attempt) {
 func vendorsReport(f *fixture) {
 	report := func(what, vendor, reference string, want bool) {
 		f.Helper()
-		if soon, err := f.db.AskSoon(f.ctx, vendor, reference); err != nil || soon != want {
+		if soon, err := f.db.AskSoon(f.ctx, vendor, reference, ""); err != nil || soon != want {
 			f.Errorf("%s: %v, %v", what, soon, err)
 		}
 	}
@@ -40,7 +40,7 @@ func vendorsReport(f *fixture) {
 	}
 	report("it is due already", "v", a.Reference, false)
 	for _, of := range [][2]string{{"w", a.Reference}, {"v", "TXN-X"}} {
-		_, err := f.db.AskSoon(f.ctx, of[0], of[1])
+		_, err := f.db.AskSoon(f.ctx, of[0], of[1], "")
 		f.wantErr("unknown", err, store.ErrNotFound)
 	}
 
@@ -53,6 +53,41 @@ func vendorsReport(f *fixture) {
 	report("what is decided", "v", a.Reference, true)
 	if due, err := f.db.Rechecks(f.ctx, self, f.now(), f.now().Add(time.Hour), 10); err != nil || len(due) != 1 || due[0] != p {
 		f.Errorf("rechecks %+v, %v", due, err)
+	}
+}
+
+// vendorsReportTheirs: a report has what the vendor's answer named the sale, of two
+// sales under one name the newer is meant, and "" names none.
+func vendorsReportTheirs(f *fixture) {
+	f.fund(amina, 1000_00)
+	pending := func(vendor, vendorRef string) store.Purchase {
+		o := f.order()
+		o.Again = true
+		p, a := f.begin(f.hold(o), vendor)
+		p.NextAt, a.VendorRef = f.now().Add(30*time.Minute), vendorRef
+		return f.finish(p, a, store.Pending, store.Pending)
+	}
+	first, old, young, _ := pending("v", "V-1"), pending("v", "None"), pending("v", "None"), pending("v", "")
+	f.wantDue("before", self, 10)
+	f.advance(5 * time.Second)
+	for _, of := range [][3]string{{"v", "", "V-2"}, {"w", "", "V-1"}, {"v", "V-1", ""}, {"v", "", ""}, {"v", "V-2", "V-1"}} {
+		if soon, err := f.db.AskSoon(f.ctx, of[0], of[1], of[2]); soon {
+			f.Errorf("%q: %v, %v", of, soon, err)
+		} else {
+			f.wantErr("unknown", err, store.ErrNotFound)
+		}
+	}
+	for i, want := range []string{first.Ref, young.Ref} {
+		if soon, err := f.db.AskSoon(f.ctx, "v", "", []string{"V-1", "None"}[i]); err != nil || !soon {
+			f.Errorf("%s: %v, %v", want, soon, err)
+		}
+	}
+	due, err := f.db.Due(f.ctx, self, f.now(), 10)
+	if err != nil || len(due) != 2 || due[0].Ref != first.Ref || due[1].Ref != young.Ref {
+		f.Errorf("due %+v, %v", due, err)
+	}
+	if p, _ := f.stored(old.Ref); p.NextAt.Equal(f.now()) {
+		f.Errorf("%+v is asked about, too", p)
 	}
 }
 
@@ -280,11 +315,11 @@ func deliveredAndReversed(f *fixture) {
 // the vendor asked once more.
 func reportedInReview(f *fixture) {
 	p, a := inReview(f)
-	if soon, err := f.db.AskSoon(f.ctx, "v", a.Reference); err != nil || soon {
+	if soon, err := f.db.AskSoon(f.ctx, "v", a.Reference, ""); err != nil || soon {
 		f.Errorf("a moment later: %v, %v", soon, err)
 	}
 	f.advance(time.Minute)
-	if soon, err := f.db.AskSoon(f.ctx, "v", a.Reference); err != nil || !soon {
+	if soon, err := f.db.AskSoon(f.ctx, "v", a.Reference, ""); err != nil || !soon {
 		f.Errorf("reported: %v, %v", soon, err)
 	}
 	due, err := f.db.Due(f.ctx, self, f.now(), 10)

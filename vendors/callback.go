@@ -10,14 +10,15 @@ import (
 	"strings"
 )
 
-// callback says where a vendor's own report of a sale has our reference, and which secrets its
-// address ends with.
+// callback says where a vendor's own report of a sale names it, and which secrets its address ends
+// with.
 type callback struct {
 	secret string // the secret's name; "" = the vendor reports nothing
 	at     value  // where it stands
-	json   []path // of the body, or
-	form   string // a field of the body, or
-	param  string // of the address's query
+	own    bool   // the name is the vendor's own reference, not ours
+	json   []path // where the name stands: in the body, or
+	form   string // in this field of the body, or
+	param  string // in this one of the address's query; the first of them that has one counts
 	answer string // what the vendor wants to hear
 
 	tokens []secret // one, or two while one is being exchanged; none = nothing is taken
@@ -30,14 +31,22 @@ var callbackTokens = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 // not the one that it was given.
 var ErrNoCallback = errors.New("vendors: no such callback")
 
-// Callback gives the reference of the sale that a vendor reports on, and the JSON that the vendor
-// wants for an answer. token is the secret end of the address that was called, query is the
-// address's, body the report as it came. Nothing else of a report is read: it is a reason to ask the
-// vendor, and never an answer. An error other than ErrNoCallback says that the report names no sale.
-func (s *Set) Callback(vendor, token string, query url.Values, body []byte) (reference, answer string, err error) {
+// Report is what a vendor's own report of a sale is read for: one of the two references, and the
+// other is "".
+type Report struct {
+	Reference string // ours, as Endpoint.Reference made it
+	VendorRef string // the vendor's own, as Result.VendorRef or Finding.VendorRef gave it
+	Answer    string // the JSON that the vendor wants for an answer
+}
+
+// Callback gives the reference of the sale that a vendor reports on. token is the secret end of the
+// address that was called, query is the address's, body the report as it came. Nothing else of a
+// report is read: it is a reason to ask the vendor, and never an answer. An error other than
+// ErrNoCallback says that the report names no sale.
+func (s *Set) Callback(vendor, token string, query url.Values, body []byte) (Report, error) {
 	v := s.vendors[vendor]
 	if v == nil {
-		return "", "", ErrNoCallback
+		return Report{}, ErrNoCallback
 	}
 	known := false
 	for _, t := range v.callback.tokens {
@@ -45,41 +54,42 @@ func (s *Set) Callback(vendor, token string, query url.Values, body []byte) (ref
 		known = subtle.ConstantTimeCompare([]byte(t.reveal()), []byte(token)) == 1 || known
 	}
 	if !known {
-		return "", "", ErrNoCallback
+		return Report{}, ErrNoCallback
 	}
-	if reference, err = v.callback.read(query, body); err != nil {
-		return "", "", fmt.Errorf("%s: callback: %w", vendor, err)
-	}
-	return reference, v.callback.answer, nil
-}
-
-func (c *callback) read(query url.Values, body []byte) (string, error) {
-	reference := ""
+	name := v.callback.read(query, body)
 	switch {
-	case c.param != "":
-		reference = query.Get(c.param)
-	case c.form != "":
-		form, err := url.ParseQuery(string(body))
-		if err != nil {
-			return "", errors.New("the body is no form")
-		}
-		reference = form.Get(c.form)
-	default:
-		doc, err := decode(body)
-		if err != nil {
-			return "", errors.New("the body is no JSON")
-		}
-		reference = text(c.json, doc)
+	case v.callback.own && isVendorRef(name):
+		return Report{VendorRef: name, Answer: v.callback.answer}, nil
+	case !v.callback.own && isReference(name):
+		return Report{Reference: name, Answer: v.callback.answer}, nil
 	}
-	if !isReference(reference) {
-		return "", errors.New("no reference where it should be")
-	}
-	return reference, nil
+	return Report{}, fmt.Errorf("%s: callback: no reference where it should be", vendor)
 }
 
-func readCallback(v value) callback {
+// read finds the name of the sale, "" if there is none.
+func (c *callback) read(query url.Values, body []byte) string {
+	if len(c.json) > 0 {
+		if doc, err := decode(body); err == nil {
+			if name := text(c.json, doc); name != "" {
+				return name
+			}
+		}
+	}
+	if c.form != "" {
+		if form, err := url.ParseQuery(string(body)); err == nil && form.Get(c.form) != "" {
+			return form.Get(c.form)
+		}
+	}
+	if c.param != "" {
+		return query.Get(c.param)
+	}
+	return ""
+}
+
+// readCallback reads what a file says of callbacks. kept tells that an answer's vendor_ref is.
+func readCallback(v value, kept bool) callback {
 	c := callback{answer: "{}"}
-	o, ok := v.object("secret", "reference", "answer")
+	o, ok := v.object("secret", "reference", "vendor_ref", "answer")
 	if !ok {
 		return c
 	}
@@ -92,13 +102,23 @@ func readCallback(v value) callback {
 			f.problem("must be JSON, in quotes")
 		}
 	}
-	at, ok := o.need("reference")
-	if !ok {
+	at, own := o.has("vendor_ref")
+	ours, isOurs := o.has("reference")
+	switch c.own = own; {
+	case own && isOurs:
+		at.problem("reference is given, too: choose one")
+		return c
+	case own && !kept:
+		at.problem("vend and query have no fields.vendor_ref to know it by")
+	case isOurs:
+		at = ours
+	case !own:
+		o.problem("reference is missing, or vendor_ref")
 		return c
 	}
 	of, ok := at.object("json", "form", "param")
-	if ok && len(of.keys) != 1 {
-		at.problem("must have one of json, form and param")
+	if ok && len(of.keys) == 0 {
+		at.problem("must have json, form or param")
 	}
 	if f, ok := of.has("json"); ok {
 		c.json = readPaths(f)

@@ -18,8 +18,8 @@ func TestCallback(t *testing.T) {
 		return s, ok
 	}}
 	for _, test := range []struct {
-		reference, vendor, token, query, body string
-		want, problem                         string
+		reference, vendorRef, vendor, token, query, body string
+		want, problem                                    string
 	}{
 		{reference: "{json: data.ref}", body: `{"data":{"ref":"TXN-1","state":"DONE"}}`, want: "TXN-1"},
 		{reference: "{json: [a, data.ref]}", body: `{"data":{"ref":"TXN-1"}}`, want: "TXN-1"},
@@ -28,8 +28,19 @@ func TestCallback(t *testing.T) {
 		{reference: "{param: ref}", query: "ref=TXN-1", body: "{", want: "TXN-1"},
 		{reference: "{json: ref}", token: "the-other-of-the-two", body: `{"ref":"TXN-1"}`, want: "TXN-1"},
 
-		{reference: "{json: ref}", body: `{"ref":`, problem: "acme: callback: the body is no JSON"},
-		{reference: "{form: ref}", body: `ref=%zz`, problem: "acme: callback: the body is no form"},
+		{reference: "{json: ref, form: ref, param: id}", body: `{"ref":"TXN-1"}`, query: "id=TXN-3", want: "TXN-1"},
+		{reference: "{json: ref, form: ref, param: id}", body: `ref=TXN-2`, query: "id=TXN-3", want: "TXN-2"},
+		{reference: "{json: ref, form: ref, param: id}", body: `{"ref":[]}`, query: "id=TXN-3", want: "TXN-3"},
+		{vendorRef: "{json: id}", body: `{"id":"ATQid_1 a"}`, want: "ATQid_1 a"},
+		{vendorRef: "{json: id}", body: `{"id":"` + strings.Repeat("9", 100) + `"}`, want: strings.Repeat("9", 100)},
+
+		{reference: "{json: ref}", body: `{"ref":`, problem: "acme: callback: no reference where it should be"},
+		{reference: "{json: ref}", body: `{"ref":"TXN-1"}{"ref":"TXN-1"}`, problem: "acme: callback: no reference where it should be"},
+		{reference: "{form: ref}", body: `ref=%zz`, problem: "acme: callback: no reference where it should be"},
+		{vendorRef: "{json: id}", body: `{"id":""}`, problem: "acme: callback: no reference where it should be"},
+		{vendorRef: "{json: id}", body: `{"id":"a
+b"}`, problem: "acme: callback: no reference where it should be"},
+		{vendorRef: "{json: id}", body: `{"id":"` + strings.Repeat("9", 101) + `"}`, problem: "acme: callback: no reference where it should be"},
 		{reference: "{json: ref}", body: `{"ref":""}`, problem: "acme: callback: no reference where it should be"},
 		{reference: "{json: ref}", body: `{"ref":"a b"}`, problem: "acme: callback: no reference where it should be"},
 		{reference: "{form: ref}", body: "x=1", problem: "acme: callback: no reference where it should be"},
@@ -38,7 +49,11 @@ func TestCallback(t *testing.T) {
 		{reference: "{json: ref}", token: "wrong", body: `{"ref":"TXN-1"}`, problem: "vendors: no such callback"},
 		{reference: "{json: ref}", token: " ", body: `{"ref":"TXN-1"}`, problem: "vendors: no such callback"},
 	} {
-		text := acme + "callback: {secret: acme-callback, reference: " + test.reference + ", answer: '{\"heard\":true}'}\n"
+		at := "reference: " + test.reference
+		if test.vendorRef != "" {
+			at = "vendor_ref: " + test.vendorRef
+		}
+		text := acme + "callback: {secret: acme-callback, " + at + ", answer: '{\"heard\":true}'}\n"
 		set, err := vendors.Load(files("routes.yaml", routes, "acme.yaml", text), opt)
 		if err != nil {
 			t.Fatal(err)
@@ -54,12 +69,16 @@ func TestCallback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, answer, err := set.Callback(vendor, token, query, []byte(test.body))
+		got, err := set.Callback(vendor, token, query, []byte(test.body))
+		want := vendors.Report{Reference: test.want, Answer: `{"heard":true}`}
+		if test.vendorRef != "" {
+			want.Reference, want.VendorRef = "", test.want
+		}
 		switch {
-		case test.problem == "" && (err != nil || got != test.want || answer != `{"heard":true}`):
-			t.Errorf("%s of %s: %q, %q, %v", test.reference, test.body, got, answer, err)
-		case test.problem != "" && (err == nil || err.Error() != test.problem || got != ""):
-			t.Errorf("%s of %s: %q, %v, want %s", test.reference, test.body, got, err, test.problem)
+		case test.problem == "" && (err != nil || got != want):
+			t.Errorf("%s of %s: %+v, %v", at, test.body, got, err)
+		case test.problem != "" && (err == nil || err.Error() != test.problem || got != vendors.Report{}):
+			t.Errorf("%s of %s: %+v, %v, want %s", at, test.body, got, err, test.problem)
 		}
 	}
 }
@@ -71,8 +90,8 @@ func TestCallbackWithoutSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, token := range []string{"", "acme-callback"} {
-		if got, _, err := set.Callback("acme", token, nil, []byte(`{"ref":"TXN-1"}`)); !errors.Is(err, vendors.ErrNoCallback) {
-			t.Errorf("%q: %q, %v", token, got, err)
+		if got, err := set.Callback("acme", token, nil, []byte(`{"ref":"TXN-1"}`)); !errors.Is(err, vendors.ErrNoCallback) {
+			t.Errorf("%q: %+v, %v", token, got, err)
 		}
 	}
 }

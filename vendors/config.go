@@ -176,7 +176,7 @@ func readVendor(root value, budget time.Duration, known []Network) config {
 		c.notFound = readNotFound(v)
 	}
 	if v, ok := o.has("callback"); ok {
-		c.callback = readCallback(v)
+		c.callback = readCallback(v, len(c.plan.vend.fields.vendorRef)+len(c.plan.query.fields.vendorRef) > 0)
 	}
 	if v, ok := o.has("balance"); ok {
 		c.plan.balance = readLookup(v, balanceOperation)

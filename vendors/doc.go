@@ -101,7 +101,9 @@
 //	not_found: {grace: 30s, times: 3}     # believed so long after the vend's end; left out: never
 //	callback:                             # the vendor's own report of a sale makes us ask, no more
 //	  secret: acme-callback               # the end of its address here, /vendor/acme/SECRET
-//	  reference: {json: data.ref}         # or {form: ref}, or {param: ref} of the address's query
+//	  reference: {json: data.ref}         # ours; {form: ref} of a form, {param: ref} of the address's
+//	                                      # query; of several the first that is there counts. Or
+//	                                      # vendor_ref: in place of reference:, its own
 //	  answer: '{"response":"success"}'    # that it wants; default {}
 //	balance:                              # as vend, without placeholders; rules say known
 //	  method: GET

@@ -186,7 +186,7 @@ routes.yaml:2: networks.mtn.min: must be an amount of whole naira like N50 or "N
 // No file makes Load, or what it loads, panic; and each problem says where it is.
 func FuzzLoad(f *testing.F) {
 	f.Add(acme)
-	for _, dir := range []string{"builtin/*.yaml", "testdata/bad/*.yaml"} {
+	for _, dir := range []string{"builtin/*.yaml", "builtin/presets/*.yaml", "testdata/bad/*.yaml"} {
 		names, err := filepath.Glob(dir)
 		if err != nil {
 			f.Fatal(err)

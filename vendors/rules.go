@@ -234,11 +234,13 @@ func text(paths []path, doc any) string {
 // ref gives the vendor's own reference. One that we could not keep and send back is dropped.
 func (f fields) ref(doc any) string {
 	s := text(f.vendorRef, doc)
-	if len(s) > 100 || !headerText(s) {
+	if !isVendorRef(s) {
 		return ""
 	}
 	return s
 }
+
+func isVendorRef(s string) bool { return s != "" && len(s) <= 100 && headerText(s) }
 
 // given gives what the subscriber must be given, "" if there is nothing or it is absurd.
 func (f fields) given(doc any) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -25,9 +26,10 @@ const (
 	callbackTimeout = 5 * time.Second
 )
 
-// asker has a vendor asked about a sale soon; *store.DB is one.
+// asker has a vendor asked about a sale soon, which has our reference or, if that
+// is "", the vendor's; *store.DB is one.
 type asker interface {
-	AskSoon(ctx context.Context, vendor, reference string) (soon bool, err error)
+	AskSoon(ctx context.Context, vendor, reference, vendorRef string) (soon bool, err error)
 }
 
 // callbacks takes what vendors report of sales by themselves, as POST or GET
@@ -74,7 +76,7 @@ func (c *callbacks) take(w http.ResponseWriter, r *http.Request) (status int, an
 	if err != nil {
 		return http.StatusRequestEntityTooLarge, "", "refused"
 	}
-	reference, answer, err := c.vendors().Callback(vendor, token, r.URL.Query(), body)
+	report, err := c.vendors().Callback(vendor, token, r.URL.Query(), body)
 	log := c.log.With("vendor", vendor)
 	switch {
 	case errors.Is(err, vendors.ErrNoCallback):
@@ -87,17 +89,19 @@ func (c *callbacks) take(w http.ResponseWriter, r *http.Request) (status int, an
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
 	defer cancel()
-	soon, err := c.asker.AskSoon(ctx, vendor, reference)
+	answer = report.Answer
+	log = log.With("reference", cmp.Or(report.Reference, report.VendorRef))
+	soon, err := c.asker.AskSoon(ctx, vendor, report.Reference, report.VendorRef)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		log.Warn("report of a vendor about a sale that is not ours", "reference", reference)
+		log.Warn("report of a vendor about a sale that is not ours")
 		return http.StatusOK, answer, "unknown"
 	case err != nil:
-		log.Error("report of a vendor is lost, unless it comes again", "reference", reference, "err", err)
+		log.Error("report of a vendor is lost, unless it comes again", "err", err)
 		return http.StatusServiceUnavailable, "", "failed"
 	case !soon:
 		return http.StatusOK, answer, "quiet"
 	}
-	log.Info("vendor is asked because it reports", "reference", reference)
+	log.Info("vendor is asked because it reports")
 	return http.StatusOK, answer, "asked"
 }

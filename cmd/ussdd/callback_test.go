@@ -6,15 +6,20 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/time/rate"
 
+	"ussdd/scripts/stack"
 	"ussdd/store"
 	"ussdd/vendors"
+	"ussdd/vendors/purchase"
 )
 
 // asked notes which sales a vendor is to be asked about.
@@ -24,9 +29,101 @@ type asked struct {
 	err  error
 }
 
-func (a *asked) AskSoon(_ context.Context, vendor, reference string) (bool, error) {
-	a.refs = append(a.refs, vendor+" "+reference)
+func (a *asked) AskSoon(_ context.Context, vendor, reference, vendorRef string) (bool, error) {
+	a.refs = append(a.refs, strings.TrimSpace(vendor+" "+reference+" "+vendorRef))
 	return a.soon, a.err
+}
+
+// TestCallbackWithTheVendorsReference sells through Africa's Talking's imitation,
+// whose report of the sale has none of our references: it is asked at once, an
+// hour before its time, and its answer counts.
+func TestCallbackWithTheVendorsReference(t *testing.T) {
+	bin := t.TempDir()
+	if err := stack.Build(t.Context(), bin); err != nil {
+		t.Fatal(err)
+	}
+	sim := stack.New(bin, t.TempDir())
+	defer sim.Close()
+	if _, err := sim.Vendorsim(t.Context(), "-presets"); err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.Fault(t.Context(), "africastalking", "pending_delivered"); err != nil {
+		t.Fatal(err)
+	}
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const amina = "2348030000001"
+	if _, _, err := db.Credit(t.Context(), store.Operation{Operator: "ngozi", Reason: "funds"}, amina, 1000_00, "test", "1"); err != nil {
+		t.Fatal(err)
+	}
+	set := presetsAt(t, sim, "africastalking", "path: /query/transaction/find\n", "path: /query/transaction/find\n  after: 1h\n")
+	defer set.CloseIdleConnections()
+	waiting, enough := context.WithCancel(t.Context())
+	defer enough()
+	decided := make(chan struct{})
+	desk := purchase.New(purchase.Config{Owner: ownerName(store.NewID()), Now: now, NewID: store.NewID, Boundary: func(name string) {
+		switch name {
+		case "after-record-pending":
+			enough()
+		case "after-record-delivered":
+			close(decided)
+		}
+	}}, ledger{db}, purchase.Sets(func() *vendors.Set { return set }))
+	ran := make(chan error, 1)
+	go func() { ran <- desk.Run(context.WithoutCancel(t.Context())) }()
+	p, err := desk.Buy(waiting, purchase.Order{Key: "k", MSISDN: amina, Recipient: "2348031230012", Network: "mtn", Amount: 100_00})
+	if err != nil || p.State != purchase.Pending || p.NextAt.Sub(now()) < 59*time.Minute {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	_, attempts, err := ledger{db}.Purchase(t.Context(), p.Ref)
+	if err != nil || len(attempts) != 1 || attempts[0].VendorRef == "" {
+		t.Fatalf("%+v, %v", attempts, err)
+	}
+
+	c := newCallbacks(func() *vendors.Set { return set }, db, slog.New(slog.DiscardHandler))
+	server := httptest.NewServer(c)
+	defer server.Close()
+	url := server.URL + "/vendor/africastalking/any"
+	lie := func(vendorRef string) (status int) {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/vendor/africastalking/any", strings.NewReader("status=Failed&requestId="+vendorRef)))
+		return w.Code
+	}
+	if status := lie("ATQid_99999999"); status != http.StatusOK {
+		t.Errorf("a report of no sale of ours: %d", status)
+	}
+	if status, err := sim.Callback(t.Context(), "africastalking", attempts[0].Reference, url); err != nil || status != http.StatusOK {
+		t.Errorf("%d, %v", status, err)
+	}
+	if status := lie(attempts[0].VendorRef); status != http.StatusOK {
+		t.Errorf("a report that lies: %d", status)
+	}
+	for _, result := range []string{"unknown", "asked", "quiet"} {
+		if n := testutil.ToFloat64(c.reports.WithLabelValues(result)); n != 1 {
+			t.Errorf("%v are %s, want 1", n, result)
+		}
+	}
+	ahead.Store(int64(time.Minute)) // past the moment in which an answer is awaited
+	select {
+	case <-decided:
+	case <-t.Context().Done():
+		t.Fatal("the vendor is never asked")
+	}
+	if err := errors.Join(desk.Drain(t.Context()), <-ran); err != nil {
+		t.Error(err)
+	}
+	p, attempts, err = ledger{db}.Purchase(t.Context(), p.Ref)
+	if err != nil || p.State != purchase.Delivered || attempts[0].Queries != 1 {
+		t.Errorf("%+v, %+v, %v", p, attempts, err)
+	}
 }
 
 func TestCallbacks(t *testing.T) {

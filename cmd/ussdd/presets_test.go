@@ -136,8 +136,8 @@ func sellOnce(t *testing.T, sim *stack.Stack, vendor, recipient string) (purchas
 }
 
 // presetsAt loads the presets, pointed at their imitations, with a route of one
-// vendor.
-func presetsAt(t *testing.T, sim *stack.Stack, vendor string) *vendors.Set {
+// vendor. change is what is to be replaced in them, and by what.
+func presetsAt(t *testing.T, sim *stack.Stack, vendor string, change ...string) *vendors.Set {
 	t.Helper()
 	opt := vendors.Options{URLs: map[string]string{"reloadly.token": "http://" + sim.Vendors["reloadly"]},
 		Secrets: func(name string) (string, bool) { return "any", !strings.HasSuffix(name, "-next") }}
@@ -145,7 +145,7 @@ func presetsAt(t *testing.T, sim *stack.Stack, vendor string) *vendors.Set {
 	names, err := fs.Glob(vendors.Presets(), "*.yaml")
 	for _, name := range names {
 		if data, e := fs.ReadFile(vendors.Presets(), name); e == nil {
-			files[name] = &fstest.MapFile{Data: data}
+			files[name] = &fstest.MapFile{Data: []byte(strings.NewReplacer(change...).Replace(string(data)))}
 		} else {
 			err = e
 		}

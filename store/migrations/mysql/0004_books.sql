@@ -37,6 +37,7 @@ UPDATE purchases SET failed_at = decided_at WHERE state = 'failed' AND failed_at
 ALTER TABLE attempts
     ADD COLUMN commission BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN token VARCHAR(200) NOT NULL DEFAULT '',
+    ADD INDEX attempts_vendor_ref (vendor_ref, vendor, purchase_id),
     DROP CONSTRAINT attempts_state_known,
     ADD CONSTRAINT attempts_states CHECK (state IN ('sending', 'pending', 'delivered', 'declined', 'not_sent', 'unavailable', 'reversed', 'delivered_late'));
 

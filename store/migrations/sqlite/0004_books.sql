@@ -136,6 +136,8 @@ CREATE UNIQUE INDEX attempts_reference ON attempts (reference);
 
 CREATE UNIQUE INDEX attempts_live ON attempts (live_purchase);
 
+CREATE INDEX attempts_vendor_ref ON attempts (vendor_ref, vendor, purchase_id);
+
 -- vendor '' is every vendor that has no rate of its own.
 CREATE TABLE commissions_new (
     network    TEXT    NOT NULL,
