@@ -489,7 +489,7 @@ func TestTwoSecretsOfTokens(t *testing.T) {
 
 // What the words of a rule mean.
 func TestRuleWords(t *testing.T) {
-	const body = `{"state":"NEW","note":"Duplicate request within 5 minutes","null":null,"list":[{"id":1}]}`
+	const body = `{"state":"NEW","note":"Duplicate request within 5 minutes","null":null,"list":[{"id":1}],"ref":"` + txn + `"}`
 	for _, test := range []struct {
 		rule string
 		want vendors.Outcome
@@ -504,6 +504,9 @@ func TestRuleWords(t *testing.T) {
 		{`{json: {state: NEW, note: {not: [x, y]}}, then: delivered}`, vendors.Delivered},
 		{`{json: {state: {matches: "N"}, note: {not: "Duplicate request within 5 minutes"}}, then: delivered}`, vendors.Ambiguous},
 		{`{json: {state: NEW, "null": {not: [x]}}, then: delivered}`, vendors.Ambiguous},
+		{`{json: {state: NEW, list.0.id: {not: [x, "{reference}"]}}, then: delivered}`, vendors.Delivered},
+		{`{json: {state: NEW, ref: {not: [x, "{reference}"]}}, then: delivered}`, vendors.Ambiguous},
+		{`{json: {state: NEW, error: {not: "{reference}"}}, then: delivered}`, vendors.Ambiguous},
 		{`{json: {list.0.id: 1}, headers: {x-cache: HIT}, then: delivered}`, vendors.Delivered},
 		{`{json: {list.0.id: 1}, headers: {x-cache: MISS}, then: delivered}`, vendors.Ambiguous},
 		{`{json: {list.0.id: 1}, headers: {x-none: {missing: true}}, then: delivered}`, vendors.Delivered},

@@ -45,7 +45,7 @@ type condition struct {
 	want    []string       // any of these, as text: 200 and "200" are the same, or
 	like    []template     // any of these, of the call's own values, or
 	null    bool           // null, or instead
-	not     []string       // there, and neither null nor any of these, or
+	not     bool           // there, and neither null nor any of these, or
 	match   *regexp.Regexp // text that this matches, or
 	empty   bool           // "", [] or {}, or
 	present bool           // anything, null included, or
@@ -53,7 +53,7 @@ type condition struct {
 }
 
 // proves reports whether the condition rests on something that the vendor has said.
-func (c condition) proves() bool { return !c.missing && !c.present && c.not == nil }
+func (c condition) proves() bool { return !c.missing && !c.present && !c.not }
 
 // quantity says where an answer holds an amount of money, and how it is written there.
 type quantity struct {
@@ -150,11 +150,14 @@ func (c condition) matches(doc any, vals *values) bool {
 	switch {
 	case !ok:
 		return false
-	case c.not != nil:
-		return !slices.Contains(c.not, s)
 	case c.match != nil:
 		return c.match.MatchString(s)
 	}
+	return c.names(s, vals) != c.not
+}
+
+// names reports whether s is one of the values that the condition names.
+func (c condition) names(s string, vals *values) bool {
 	return slices.Contains(c.want, s) || slices.ContainsFunc(c.like, func(t template) bool {
 		own, err := t.write(vals)
 		return err == nil && own != "" && own == s
@@ -456,10 +459,11 @@ func readCondition(v value, names []string) condition {
 		}
 		switch key {
 		case "not":
+			c.not = true
 			items, _ := f.some()
 			for _, item := range items {
 				if s, ok := item.text(); ok {
-					c.not = append(c.not, s)
+					c.wants(item, s, names)
 				}
 			}
 		case "matches":
@@ -480,7 +484,7 @@ func readCondition(v value, names []string) condition {
 	return c
 }
 
-// wants adds a value that is wanted: the text itself, or with placeholders what they stand for.
+// wants adds a value that is wanted, or is not: the text itself, or with placeholders what they stand for.
 func (c *condition) wants(v value, s string, names []string) {
 	if !strings.ContainsAny(s, "{}") {
 		c.want = append(c.want, s)
