@@ -11,15 +11,15 @@ type baxi struct{}
 
 var baxiServices = map[string]string{"mtn": "mtn", "airtel": "airtel", "glo": "glo", "9mobile": "9mobile"}
 
-// baxiCodes: only notFound's and the one that stands for a doubt are published.
+// baxiCodes are from the list that an integration has published.
 var baxiCodes = map[verdict]string{
-	duplicate:   "BX0019",
+	duplicate:   "BX0023",
 	notFound:    "BX0002",
 	badRequest:  "BX0003",
-	badNumber:   "BX0007",
-	badAmount:   "BX0008",
-	floatLow:    "BX0009",
-	notExecuted: "BX0010",
+	badNumber:   "EXC00125",
+	badAmount:   "EXC00127",
+	floatLow:    "EXC00102",
+	notExecuted: "EXC00131",
 }
 
 func (a baxi) keyHeader() keyHeader { return keyHeader{"x-api-key", ""} }

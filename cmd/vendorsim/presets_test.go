@@ -84,7 +84,7 @@ func TestPresets(t *testing.T) {
 			"dtone": "declined refused; not_found", "baxi": "declined refused; not_found",
 			"africastalking": "declined refused; unknown", "flutterwave": "pending pending; unknown"}},
 		{"float", "declined float; not_found", map[string]string{
-			"baxi": "declined refused; not_found", "africastalking": "declined float; unknown", "flutterwave": "declined float; unknown"}},
+			"africastalking": "declined float; unknown", "flutterwave": "declined float; unknown"}},
 		{"error_after", "pending down; delivered", map[string]string{
 			"africastalking": "pending down; unknown", "flutterwave": "pending down; unknown"}},
 		{"error_before", "pending down; not_found", map[string]string{
@@ -94,7 +94,7 @@ func TestPresets(t *testing.T) {
 		{"garbage", "pending unreadable; delivered", map[string]string{
 			"africastalking": "pending unreadable; unknown", "flutterwave": "pending unreadable; unknown"}},
 		{"duplicate", "pending duplicate; delivered", map[string]string{
-			"ding": "pending unreadable; delivered", "baxi": "pending pending; delivered",
+			"ding":           "pending unreadable; delivered",
 			"africastalking": "pending duplicate; unknown", "flutterwave": "pending unreadable; unknown"}},
 		{"pending_delivered", "pending pending; delivered", nil},
 		{"pending_failed", "pending pending; failed", nil},
