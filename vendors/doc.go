@@ -28,9 +28,9 @@
 //     second time for one cause alone: that the vendor, in words which its file names, has refused
 //     our credentials.
 //  8. The vendor's ordered rules read the answer, status, headers and body. The first one that
-//     matches says delivered, declined or pending. An answer that no rule knows, that is not JSON,
-//     or that is not whole is Ambiguous too: nothing but the vendor's own words proves that a sale
-//     has failed.
+//     matches says delivered, declined or pending. An answer that no rule knows, that is not JSON or
+//     has a key twice, or that is not whole is Ambiguous too: nothing but the vendor's own words
+//     proves that a sale has failed.
 //  9. An Ambiguous vend is settled by Endpoint.Query, with rules of its own, as often as
 //     Endpoint.QueryPlan says. Endpoint.NotFoundFinal says when "no such reference" can be believed.
 //     Set.Callback tells which sale a vendor's own report is about, so that it is asked at once.

@@ -324,6 +324,8 @@ func (v *vendor) account(r Request, op *operation, a answer, matched bool, notes
 		return v.detail(r, status, said)
 	case matched:
 		return v.detail(r, status)
+	case errors.Is(a.parseErr, errTwice):
+		return v.detail(r, status, errTwice.Error(), body)
 	case a.parseErr != nil:
 		return v.detail(r, status, "no JSON", body)
 	}
@@ -348,7 +350,7 @@ func (v *vendor) detail(r Request, parts ...string) string {
 		s = strings.ReplaceAll(s, national, national[:3]+"***"+national[6:])
 	}
 	s = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
+		if !unicode.IsPrint(c) { // control characters, and those that turn the direction of a text
 			return ' '
 		}
 		return c

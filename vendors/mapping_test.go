@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -313,8 +314,17 @@ func FuzzRules(f *testing.F) {
 	f.Add(404, []byte(`{"error":{"code":true}} x`))
 	f.Add(200, []byte("\ufeff{}"))
 	f.Add(500, []byte(`1e999`))
+	f.Add(200, []byte(`{"a":[{},{"b":"\ud800"}],"\u0061b":1,}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		doc, err := decode(body)
+		if err == nil {
+			dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
+			dec.UseNumber()
+			var plain any
+			if err := dec.Decode(&plain); err != nil || !reflect.DeepEqual(doc, plain) {
+				t.Fatalf("%q is %v, not %v, %v", body, doc, plain, err)
+			}
+		}
 		a := answer{status: status, doc: doc, parseErr: err}
 		got, i := judge(rules, &a, &sale)
 		if again, _ := judge(rules, &a, &sale); again != got {

@@ -73,18 +73,65 @@ type fields struct {
 	balance    quantity
 }
 
-// decode reads a body as exactly one JSON document, with its numbers as they are written.
+// maxAnswerDepth is how deep objects and lists of an answer may stand in each other.
+const maxAnswerDepth = 100
+
+var errTwice = errors.New("a key is there twice")
+
+// decode reads a body as exactly one JSON document, with its numbers as they are written. An object
+// that has a key twice says two things at once (RFC 8259 §4), and is refused.
 func decode(body []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
 	dec.UseNumber()
-	var doc any
-	if err := dec.Decode(&doc); err != nil {
+	doc, err := decodeNext(dec, maxAnswerDepth)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("more than one JSON document")
 	}
 	return doc, nil
+}
+
+// decodeNext reads the next value.
+func decodeNext(dec *json.Decoder, depth int) (any, error) {
+	token, err := dec.Token()
+	open, nested := token.(json.Delim)
+	switch {
+	case err != nil || !nested:
+		return token, err
+	case depth == 0:
+		return nil, errors.New("too deep")
+	}
+	list, object := []any{}, map[string]any{}
+	for dec.More() {
+		if open == '[' {
+			item, err := decodeNext(dec, depth-1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, item)
+			continue
+		}
+		token, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		key, _ := token.(string) // or Token would have refused it
+		if _, twice := object[key]; twice {
+			return nil, errTwice
+		}
+		if object[key], err = decodeNext(dec, depth-1); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, err
+	}
+	if open == '[' {
+		return list, nil
+	}
+	return object, nil
 }
 
 // find follows the path. A missing key, or a step into something that has no steps, is not found;

@@ -141,11 +141,18 @@ func TestBrokenAnswers(t *testing.T) {
 		{"half a status line", say("HTTP/1.1 20"), 0, "pending unreadable"},
 		{"half of the headers", say("HTTP/1.1 200 OK\r\nContent-Le"), 0, "pending unreadable"},
 		{"reset in the headers", reset("HTTP/1.1 200 OK\r\nContent-Le"), 0, "pending unreadable"},
+		{"reset before the body", reset("HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n"), 200, "pending unreadable"},
 		{"half of the body", say("HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n" + done[:20]), 200, "pending unreadable"},
 		{"Content-Length too large", say("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + done), 200, "pending unreadable"},
 		{"Content-Length too small", say("HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + done), 200, "pending unreadable"},
 		{"two Content-Lengths", say("HTTP/1.1 200 OK\r\nContent-Length: 16\r\nContent-Length: 42\r\n\r\n" + done), 0, "pending unreadable"},
 		{"chunks cut short", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2a\r\n" + done), 200, "pending unreadable"},
+		{"a chunk longer than it says", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n" + done + "\r\n0\r\n\r\n"), 200, "pending unreadable"},
+		{"a chunk of absurd length", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" + done), 200, "pending unreadable"},
+		{"endless trailers", endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2a\r\n"+done+"\r\n0\r\n", "X-Filler: "+strings.Repeat("x", 1000)+"\r\n"), 200, "pending unreadable"},
+		{"no content, with a body", say(json(204, done)), 204, "pending unreadable"},
+		{"a redirect to nowhere", say("HTTP/1.1 302 X\r\nContent-Length: 0\r\n\r\n"), 302, "pending config"},
+		{"HTTP/2", say("\x00\x00\x00\x04\x00\x00\x00\x00\x00"), 0, "pending unreadable"},
 		{"another protocol", say("SSH-2.0-OpenSSH_9.2p1\r\n"), 0, "pending unreadable"},
 		{"a switch of protocols", func(c *net.TCPConn, r *bufio.Reader) {
 			if hear(r) {
@@ -160,15 +167,22 @@ func TestBrokenAnswers(t *testing.T) {
 		{"endless chunks", endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk), 200, "pending unreadable"},
 		{"deep JSON", say(json(200, strings.Repeat("[", 20000))), 200, "pending unreadable"},
 		{"deep whole JSON", say(json(200, strings.Repeat("[", 20000)+strings.Repeat("]", 20000))), 200, "pending unreadable"},
+		{"a key twice", say(json(200, `{"state":"NO","id":"V-1","state":"DONE"}`)), 200, "pending unreadable"},
+		{"a key twice, spelled otherwise", say(json(200, `{"state":"NO","st\u0061te":"DONE"}`)), 200, "pending unreadable"},
+		{"a key twice where nobody looks", say(json(200, `{"state":"DONE","of":[{"x":1,"x":1}]}`)), 200, "pending unreadable"},
+		{"UTF-16", say(json(200, "\xff\xfe{\x00\"\x00s\x00\"\x00}\x00")), 200, "pending unreadable"},
 		{"not UTF-8 where it matters", say(json(200, "{\"state\":\"DONE\xff\"}")), 200, "pending unreadable"},
 		{"compressed unasked", say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", zipped.Len(), zipped.String())), 200, "pending unreadable"},
 		{"no status that exists", say(json(999, done)), 999, "pending down"},
 
 		{"informational answer first", say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + json(200, done)), 200, "delivered"},
+		{"an absurd number elsewhere", say(json(200, `{"state":"DONE","cost":1e999999999,"id":-1e-999999999}`)), 200, "delivered"},
 		{"not UTF-8 elsewhere", say(json(200, "{\"state\":\"DONE\",\"text\":\"na\xefra\"}")), 200, "delivered"},
+		{"text that turns round", say(json(200, `{"state":"DONE","text":"`+"\u202eNO\u202c"+`"}`)), 200, "delivered"},
 		{"byte order mark", say(json(200, "\ufeff"+done)), 200, "delivered"},
 		{"no length, closed", say("HTTP/1.0 200 OK\r\n\r\n" + done), 200, "delivered"},
 		{"chunks", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2a\r\n" + done + "\r\n0\r\n\r\n"), 200, "delivered"},
+		{"chunks and trailers", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2a\r\n" + done + "\r\n0\r\nX-T: 1\r\n\r\n"), 200, "delivered"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := acmeAt(t, peer(t, test.serve), acme, vendors.Options{})
@@ -176,7 +190,10 @@ func TestBrokenAnswers(t *testing.T) {
 			if got := strings.TrimSpace(r.Outcome.String() + " " + r.Reason); got != test.want || !r.Sent || r.HTTPStatus != test.status {
 				t.Errorf("%s, sent %t, status %d: %s", got, r.Sent, r.HTTPStatus, r.Detail)
 			}
-			if !utf8.ValidString(r.Detail) || len(r.Detail) > 200 || strings.ContainsAny(r.Detail, "\r\n") {
+			if strings.HasPrefix(test.name, "a key twice") && !strings.HasPrefix(r.Detail, "HTTP 200: a key is there twice: {") {
+				t.Errorf("detail %q", r.Detail)
+			}
+			if !utf8.ValidString(r.Detail) || len(r.Detail) > 200 || strings.ContainsAny(r.Detail, "\r\n\u202e") {
 				t.Errorf("detail %q", r.Detail)
 			}
 		})
