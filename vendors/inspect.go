@@ -3,7 +3,6 @@ package vendors
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -155,9 +154,7 @@ func readAnswer(saved []byte) (answer, error) {
 		a.status, a.header, a.body = resp.StatusCode, resp.Header, body
 		_ = resp.Body.Close()
 	}
-	if a.doc, a.parseErr = decode(a.body); errors.Is(a.parseErr, io.EOF) {
-		a.parseErr = errors.New("no body")
-	}
+	a.doc, a.parseErr = decode(a.body)
 	return a, nil
 }
 
