@@ -77,7 +77,7 @@ func accountOwner(ctx context.Context, tx *sqlx.Tx, provider, account string) (m
 // idempotent: booked is false the second time and nothing changes, or the error
 // is ErrMismatch if the account or the amount is another. One that an operator
 // has credited by its provider and reference before it was reported is recorded
-// and not booked again. stored says whose wallet has it.
+// and not booked again; if that credit was undone, it goes to suspense:deposits. stored says whose wallet has it.
 func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bool, err error) {
 	err = errors.Join(validAmount(d.Amount), validSource("provider", d.Provider), validName("reference", d.Reference, 120),
 		validName("account", d.Account, 64))
@@ -104,14 +104,17 @@ func (db *DB) Deposit(ctx context.Context, d Deposit) (stored Deposit, booked bo
 		if stored.MSISDN, err = accountOwner(ctx, tx, d.Provider, d.Account); err != nil {
 			return err
 		}
-		msisdn, amount, byHand, err := creditOf(ctx, tx, d.Provider+":"+d.Reference)
+		credit, credited, err := creditOf(ctx, tx, d.Provider+":"+d.Reference)
+		byHand := credited && !credit.Undone
 		switch {
 		case err != nil:
 			return err
-		case byHand && (amount != d.Amount || stored.MSISDN != "" && stored.MSISDN != msisdn):
+		case byHand && (credit.Amount != d.Amount || stored.MSISDN != "" && stored.MSISDN != credit.MSISDN):
 			return ErrMismatch
 		case byHand:
-			stored.MSISDN = msisdn
+			stored.MSISDN = credit.MSISDN
+		case credited:
+			stored.MSISDN = "" // there is no second credit of that reference: a person assigns it
 		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO deposits (provider, reference, account, msisdn, amount, body, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
 			d.Provider, d.Reference, d.Account, stored.MSISDN, d.Amount, d.Body, millis(stored.At))
@@ -249,7 +252,8 @@ func (db *DB) ListDeposits(ctx context.Context, suspense bool, n int) ([]Deposit
 
 // TopUp books that a vendor's float was filled with amount kobo from an account
 // bank:NAME or equity:NAME. (vendor, reference) makes it idempotent: booked is
-// false the second time, or the error is ErrMismatch if the amount is another.
+// false the second time, or the error is ErrMismatch if the amount is another, or
+// ErrConflict if that top-up was undone.
 func (db *DB) TopUp(ctx context.Context, op Operation, vendor string, amount int64, from, reference string) (booked bool, err error) {
 	err = errors.Join(validAmount(amount), validName("vendor", vendor, 64), validName("from", from, 64), validName("reference", reference, 90))
 	if kind, name, _ := strings.Cut(from, ":"); err == nil && (name == "" || kind != "bank" && kind != "equity") {
@@ -264,11 +268,17 @@ func (db *DB) TopUp(ctx context.Context, op Operation, vendor string, amount int
 	op.Action, op.Subject = "provider topup", vendor+":"+reference
 	err = db.record(ctx, op, func(tx *sqlx.Tx) (bool, error) {
 		booked = false
-		var old int64
-		err := tx.GetContext(ctx, &old, `SELECT p.amount FROM entries e JOIN postings p ON p.entry_id = e.id AND p.account = ?
+		var old struct {
+			Amount int64
+			Undone bool
+		}
+		err := tx.GetContext(ctx, &old, `SELECT p.amount, r.id IS NOT NULL AS undone FROM entries e
+				JOIN postings p ON p.entry_id = e.id AND p.account = ? LEFT JOIN entries r ON r.reverses_id = e.id
 			WHERE e.kind = ? AND e.reference = ?`, accountFloat+vendor, entryTopUp, op.Subject)
 		switch err = notFound(err); {
-		case err == nil && old != -amount:
+		case err == nil && old.Undone:
+			return false, fmt.Errorf("it was booked and undone, give it another reference: %w", ErrConflict)
+		case err == nil && old.Amount != -amount:
 			return false, ErrMismatch
 		case err == nil:
 			return false, nil

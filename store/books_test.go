@@ -80,6 +80,32 @@ func depositsCredited(f *fixture) {
 	}
 }
 
+// depositAfterUndoneCredit: what was credited by hand and undone is in no wallet, and
+// the payment that is reported after that is not taken for credited.
+func depositAfterUndoneCredit(f *fixture) {
+	if err := f.db.LinkAccount(f.ctx, by("ngozi"), "paystack", "77", bola); err != nil {
+		f.Fatal(err)
+	}
+	if _, _, err := f.db.Credit(f.ctx, by("ngozi"), amina, 500_00, "paystack", "r-1"); err != nil {
+		f.Fatal(err)
+	}
+	f.wantErr("undone", f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf("credit", "paystack:r-1")), nil)
+	_, _, err := f.db.Credit(f.ctx, by("ngozi"), amina, 500_00, "paystack", "r-1")
+	f.wantErr("credited again", err, store.ErrConflict)
+	d := store.Deposit{Provider: "paystack", Reference: "r-1", Account: "77", Amount: 50_00}
+	for i := range 2 {
+		if got, booked, err := f.db.Deposit(f.ctx, d); err != nil || booked != (i == 0) || got.MSISDN != "" {
+			f.Errorf("reported: %+v, %v, %v", got, booked, err)
+		}
+	}
+	f.accounts(total("funding:paystack", -50_00), total("suspense:deposits", 50_00), total("wallet:*", 0))
+	f.wantErr("assigned", f.db.AssignDeposit(f.ctx, by("ngozi"), "paystack", "r-1", bola), nil)
+	f.wallet(bola, 50_00, 0)
+	if v := f.check().Violations; len(v) != 0 {
+		f.Errorf("violations %+v", v)
+	}
+}
+
 // depositMeetsCredit: a credit by hand that is not yet written when its payment is
 // reported for nobody. The wallet's row is what the credit is held up at; SQLite
 // has one writer at a time.
@@ -253,6 +279,8 @@ func floatsToppedUp(f *fixture) {
 	if floats, err = f.db.Floats(f.ctx); err != nil || floats[0].Balance() != -97_00 {
 		f.Errorf("floats %+v, %v", floats, err)
 	}
+	_, err = f.db.TopUp(f.ctx, by("ngozi"), "v", 1000_00, "bank:gtb", "slip")
+	f.wantErr("booked again", err, store.ErrConflict)
 	if log, err := f.db.ListAudit(f.ctx, "v:slip", 0); err != nil || len(log) != 1 {
 		f.Errorf("audit %+v, %v", log, err)
 	}

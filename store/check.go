@@ -111,9 +111,9 @@ var rules = []rule{
 		WHERE {range} AND e.id IS NULL`},
 
 	{"deposit-entry", "deposits", "d.at", `SELECT CONCAT('deposit ', d.provider, ':', d.reference) AS subject, CONCAT('no entry of ', d.amount, ' for it') AS detail
-		FROM deposits d LEFT JOIN entries e ON e.reference = CONCAT(d.provider, ':', d.reference) AND e.kind IN ('credit', 'deposit')
-			LEFT JOIN postings g ON g.entry_id = e.id AND g.account = CONCAT('funding:', d.provider) AND g.amount = -d.amount
-		WHERE {range} AND g.n IS NULL`},
+		FROM deposits d WHERE {range} AND NOT EXISTS (SELECT 1 FROM entries e
+			JOIN postings g ON g.entry_id = e.id AND g.account = CONCAT('funding:', d.provider) AND g.amount = -d.amount
+			WHERE e.kind IN ('credit', 'deposit') AND e.reference = CONCAT(d.provider, ':', d.reference))`},
 }
 
 // CheckLedger proves the ledger from its rows, all seen at one moment, and

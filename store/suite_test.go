@@ -82,6 +82,7 @@ var suite = []struct {
 	{"deposits at once", depositsAtOnce},
 	{"deposits credited by hand", depositsCredited},
 	{"deposits credited at the same moment", depositMeetsCredit},
+	{"deposits reported after their credit was undone", depositAfterUndoneCredit},
 	{"deposits undone", depositsUndone},
 	{"entries are reversed", entriesReversed},
 	{"floats are topped up", floatsToppedUp},

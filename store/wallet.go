@@ -108,7 +108,8 @@ func (db *DB) ListWallets(ctx context.Context, f WalletFilter) ([]Wallet, error)
 // credited is false and nothing changes, or the error is ErrMismatch if the
 // wallet or the amount is another, or if a provider of the source's name has
 // reported a deposit by that reference, which is to be assigned. The wallet returned is as it stands
-// afterwards. op's reason is kept with the entry. Errors: also ErrApproval.
+// afterwards. op's reason is kept with the entry. Errors: also ErrApproval; ErrConflict
+// if the credit of that reference was undone.
 func (db *DB) Credit(ctx context.Context, op Operation, msisdn string, amount int64, source, reference string) (credited bool, w Wallet, err error) {
 	err = errors.Join(validMSISDN(msisdn), validAmount(amount), validSource("source", source), validName("reference", reference, 120))
 	if err != nil {
@@ -117,11 +118,13 @@ func (db *DB) Credit(ctx context.Context, op Operation, msisdn string, amount in
 	e := entry{kind: entryCredit, reference: source + ":" + reference, msisdn: msisdn, note: clip(op.Reason, 255)}
 	op.Action, op.Subject = fmt.Sprintf("wallet credit %d kobo to %s", amount, msisdn), e.reference
 	repeated := func(tx *sqlx.Tx) (bool, error) {
-		whose, paid, before, err := creditOf(ctx, tx, e.reference)
+		old, before, err := creditOf(ctx, tx, e.reference)
 		switch {
 		case err != nil || !before:
 			return false, err
-		case whose != msisdn || paid != amount:
+		case old.Undone:
+			return false, fmt.Errorf("it was credited and undone, give it another reference: %w", ErrConflict)
+		case old.MSISDN != msisdn || old.Amount != amount:
 			return false, ErrMismatch
 		}
 		w, err = getWallet(ctx, tx, msisdn)
@@ -162,14 +165,22 @@ func (db *DB) Credit(ctx context.Context, op Operation, msisdn string, amount in
 	return credited, w, nil
 }
 
-// creditOf is whose wallet was credited by a reference, and how much.
-func creditOf(ctx context.Context, tx *sqlx.Tx, reference string) (msisdn string, amount int64, found bool, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT e.msisdn, p.amount FROM entries e JOIN postings p ON p.entry_id = e.id AND p.amount > 0
-		WHERE e.kind = ? AND e.reference = ?`, entryCredit, reference).Scan(&msisdn, &amount)
+// creditRow is an entry that credited a wallet.
+type creditRow struct {
+	MSISDN string
+	Amount int64
+	Undone bool // by an entry that reverses it
+}
+
+// creditOf is what was credited by a reference.
+func creditOf(ctx context.Context, tx *sqlx.Tx, reference string) (c creditRow, found bool, err error) {
+	err = tx.GetContext(ctx, &c, `SELECT e.msisdn, p.amount, r.id IS NOT NULL AS undone FROM entries e
+			JOIN postings p ON p.entry_id = e.id AND p.amount > 0 LEFT JOIN entries r ON r.reverses_id = e.id
+		WHERE e.kind = ? AND e.reference = ?`, entryCredit, reference)
 	if err = notFound(err); errors.Is(err, ErrNotFound) {
-		return "", 0, false, nil
+		return creditRow{}, false, nil
 	}
-	return msisdn, amount, err == nil, err
+	return c, err == nil, err
 }
 
 // move adds to the balance and to the held sum of a wallet; false if it is not
