@@ -176,6 +176,9 @@ func (db *DB) AssignDeposit(ctx context.Context, op Operation, provider, referen
 		}
 		err = one(tx.ExecContext(ctx, "UPDATE deposits SET msisdn = ? WHERE provider = ? AND reference = ? AND msisdn = '' AND undone_at = 0",
 			msisdn, provider, reference))
+		if errors.Is(err, ErrConflict) {
+			err = fmt.Errorf("it is in a wallet already, or was undone: %w", err)
+		}
 		if err != nil {
 			return false, err
 		}
@@ -299,8 +302,8 @@ func (db *DB) TopUp(ctx context.Context, op Operation, vendor string, amount int
 type Float struct {
 	Vendor   string `db:"vendor"`
 	ToppedUp int64  `db:"topped_up"`
-	Used     int64  `db:"used"` // by deliveries, less what was reversed
-	Disputed int64  `db:"disputed"`
+	Used     int64  `db:"used"`      // by deliveries, less what was reversed
+	Disputed int64  `db:"disputed"`  // what it may have taken for purchases refunded in doubt
 	InFlight int64  `db:"in_flight"` // face value of purchases that the vendor may be delivering
 }
 
@@ -311,13 +314,16 @@ func (f Float) Balance() int64 { return f.ToppedUp - f.Used - f.Disputed }
 func (db *DB) Floats(ctx context.Context) (floats []Float, err error) {
 	err = db.snapshot(ctx, func(tx *sqlx.Tx) error {
 		floats = nil
-		// A correction counts with the kind of entry that it reverses.
+		// Of all that a float took, top-ups and disputes that stand are told apart; a
+		// dispute whose delivery came out late was taken.
 		return tx.SelectContext(ctx, &floats, `SELECT vendor, SUM(topped_up) AS topped_up, SUM(used) AS used, SUM(disputed) AS disputed, SUM(in_flight) AS in_flight FROM (
-			SELECT SUBSTR(p.account, 7) AS vendor,
-				CASE WHEN COALESCE(r.kind, e.kind) = 'topup' THEN -p.amount ELSE 0 END AS topped_up,
-				CASE WHEN COALESCE(r.kind, e.kind) NOT IN ('topup', 'dispute') THEN p.amount ELSE 0 END AS used,
-				CASE WHEN COALESCE(r.kind, e.kind) = 'dispute' THEN p.amount ELSE 0 END AS disputed, 0 AS in_flight
-			FROM postings p JOIN entries e ON e.id = p.entry_id LEFT JOIN entries r ON r.id = e.reverses_id WHERE p.account LIKE 'float:%'
+			SELECT SUBSTR(account, 7) AS vendor, 0 AS topped_up, SUM(amount) AS used, 0 AS disputed, 0 AS in_flight
+			FROM postings WHERE account >= 'float:' AND account < 'float;' GROUP BY account
+			UNION ALL
+			SELECT SUBSTR(p.account, 7), CASE e.kind WHEN 'topup' THEN -p.amount ELSE 0 END, -p.amount, CASE e.kind WHEN 'dispute' THEN p.amount ELSE 0 END, 0
+			FROM entries e JOIN postings p ON p.entry_id = e.id AND p.account LIKE 'float:%' LEFT JOIN entries r ON r.reverses_id = e.id
+			WHERE e.kind IN ('topup', 'dispute') AND r.id IS NULL AND NOT EXISTS (SELECT 1 FROM purchases b JOIN attempts a ON a.purchase_id = b.id
+				WHERE b.ref = e.reference AND a.state = 'delivered_late' AND p.account = CONCAT('float:', a.vendor))
 			UNION ALL
 			SELECT vendor, 0, 0, 0, amount FROM purchases WHERE state IN ('sending', 'pending', 'needs_review')) f
 			GROUP BY vendor ORDER BY vendor`)
@@ -347,7 +353,7 @@ func (db *DB) ReverseEntry(ctx context.Context, op Operation, id int64) error {
 		case err != nil:
 			return false, notFound(err)
 		case e.Undone > 0:
-			return false, ErrConflict
+			return false, fmt.Errorf("it is undone already: %w", ErrConflict)
 		case e.Kind != entryCredit && e.Kind != entryDeposit && e.Kind != entryAssign && e.Kind != entryTopUp:
 			return false, fmt.Errorf("an entry of kind %s is not reversed by itself: %w", e.Kind, ErrInvalid)
 		}

@@ -226,6 +226,10 @@ func refundedInDoubt(f *fixture) {
 	f.wallet(amina, 100_00, 0)
 	f.accounts(total("equity:opening", 1000_00), total("float:v", 97_00-1000_00), total("funding:test", -100_00), total("hold:*", 0),
 		total("loss:late_delivery", -97_00), total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+	floats, err = f.db.Floats(f.ctx)
+	if err != nil || len(floats) != 1 || floats[0] != (store.Float{Vendor: "v", ToppedUp: 1000_00, Used: 97_00}) {
+		f.Errorf("floats after the delivery came out %+v, %v", floats, err)
+	}
 	_, err = f.db.Turn(f.ctx, p, late)
 	f.wantErr("turned twice", err, store.ErrConflict)
 }
