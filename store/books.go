@@ -408,15 +408,42 @@ type Entry struct {
 // EntryFilter chooses entries; zero fields choose all. The newest come first.
 type EntryFilter struct {
 	MSISDN    string
-	Reference string // a purchase's Ref, or "source:reference"
+	Reference string // a purchase's Ref, for all that was booked about it, or "source:reference"; also what undoes those
 	Limit     int    // at most so many; 0 = 100
+}
+
+// The entries of a reference and of a subscriber, found by indexes. A late delivery
+// is booked by its attempt's reference, and neither that nor a dispute touches the
+// subscriber's accounts.
+const (
+	entriesOfReference = `SELECT id FROM entries WHERE reference = ?
+			AND kind IN ('credit', 'hold', 'capture', 'release', 'dispute', 'late', 'reversal', 'deposit', 'assign', 'topup', 'correction')
+		UNION SELECT e.id FROM purchases p JOIN attempts a ON a.purchase_id = p.id AND a.state = 'delivered_late'
+			JOIN entries e ON e.kind = 'late' AND e.reference = a.reference WHERE p.ref = ?`
+	entriesOfMSISDN = `SELECT entry_id AS id FROM postings WHERE account IN (CONCAT('wallet:', ?), CONCAT('hold:', ?))
+		UNION SELECT e.id FROM purchases p JOIN entries e ON e.kind = 'dispute' AND e.reference = p.ref WHERE p.msisdn = ?
+		UNION SELECT e.id FROM purchases p JOIN attempts a ON a.purchase_id = p.id AND a.state = 'delivered_late'
+			JOIN entries e ON e.kind = 'late' AND e.reference = a.reference WHERE p.msisdn = ?`
+)
+
+// query selects the rows of the entries.
+func (f EntryFilter) query() (query string, args []any) {
+	query = "SELECT entries.id, kind, reference, msisdn, note, at, reverses_id FROM entries"
+	const among = " JOIN (SELECT id FROM found UNION SELECT e.id FROM found JOIN entries e ON e.reverses_id = found.id) chosen ON chosen.id = entries.id"
+	switch {
+	case f.Reference != "":
+		query, args = "WITH found AS ("+entriesOfReference+") "+query+among, []any{f.Reference, f.Reference}
+	case f.MSISDN != "":
+		query, args = "WITH found AS ("+entriesOfMSISDN+") "+query+among, []any{f.MSISDN, f.MSISDN, f.MSISDN, f.MSISDN}
+	}
+	var w where
+	w.add(f.MSISDN != "", "msisdn = ?", f.MSISDN)
+	return query + w.String() + " ORDER BY entries.id DESC LIMIT ?", append(append(args, w.args...), limit(f.Limit))
 }
 
 // ListEntries lists the entries that f chooses, with their postings.
 func (db *DB) ListEntries(ctx context.Context, f EntryFilter) (entries []Entry, err error) {
-	var w where
-	w.add(f.MSISDN != "", "msisdn = ?", f.MSISDN)
-	w.add(f.Reference != "", "reference = ?", f.Reference)
+	query, args := f.query()
 	err = db.snapshot(ctx, func(tx *sqlx.Tx) error {
 		var rows []struct {
 			Entry
@@ -424,9 +451,7 @@ func (db *DB) ListEntries(ctx context.Context, f EntryFilter) (entries []Entry, 
 			Undoes  sql.NullInt64 `db:"reverses_id"`
 			EntryID int64         `db:"id"`
 		}
-		err := tx.SelectContext(ctx, &rows, "SELECT id, kind, reference, msisdn, note, at, reverses_id FROM entries"+w.String()+
-			" ORDER BY id DESC LIMIT ?", append(w.args, limit(f.Limit))...)
-		if err != nil {
+		if err := tx.SelectContext(ctx, &rows, query, args...); err != nil {
 			return err
 		}
 		entries = make([]Entry, len(rows))

@@ -252,6 +252,48 @@ func entriesReversed(f *fixture) {
 	}
 }
 
+// entriesListed: what was booked about a purchase or a subscriber is found, whatever
+// its reference and its accounts are, and what undoes it too.
+func entriesListed(f *fixture) {
+	f.fund(amina, 300_00)
+	f.fund(bola, 1)
+	f.delivered(f.order(), "v")
+	p, first := f.begin(f.hold(f.order()), "v")
+	p, a := f.begin(f.finish(p, first, store.NotSent, store.Held), "w")
+	p = f.finish(p, a, store.Pending, store.Pending)
+	p, err := f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	if err != nil {
+		f.Fatal(err)
+	}
+	first.State = store.Late
+	if p, err = f.db.Turn(f.ctx, p, first); err != nil {
+		f.Fatal(err)
+	}
+	f.wantErr("w took nothing", f.db.Rechecked(f.ctx, p, true), nil)
+	f.wantErr("undone", f.db.ReverseEntry(f.ctx, by("ngozi"), f.entryOf("credit", "test:fund-2")), nil)
+	for _, c := range []struct {
+		filter store.EntryFilter
+		want   []string
+	}{
+		{store.EntryFilter{Reference: p.Ref}, []string{"correction", "late", "dispute", "release", "hold"}},
+		{store.EntryFilter{MSISDN: amina}, []string{"correction", "late", "dispute", "release", "hold", "capture", "hold", "credit"}},
+		{store.EntryFilter{MSISDN: amina, Limit: 2}, []string{"correction", "late"}},
+		{store.EntryFilter{Reference: "test:fund-2"}, []string{"correction", "credit"}},
+		{store.EntryFilter{MSISDN: bola}, []string{"correction", "credit"}},
+		{store.EntryFilter{MSISDN: bola, Reference: p.Ref}, []string{}},
+		{store.EntryFilter{Limit: 3}, []string{"correction", "correction", "late"}},
+	} {
+		entries, err := f.db.ListEntries(f.ctx, c.filter)
+		kinds := make([]string, len(entries))
+		for i, e := range entries {
+			kinds[i] = e.Kind
+		}
+		if err != nil || !slices.Equal(kinds, c.want) {
+			f.Errorf("%+v: %v, %v, want %v", c.filter, kinds, err, c.want)
+		}
+	}
+}
+
 func floatsToppedUp(f *fixture) {
 	f.fund(amina, 300_00)
 	for i := range 2 {

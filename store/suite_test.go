@@ -85,6 +85,7 @@ var suite = []struct {
 	{"deposits reported after their credit was undone", depositAfterUndoneCredit},
 	{"deposits undone", depositsUndone},
 	{"entries are reversed", entriesReversed},
+	{"entries are listed", entriesListed},
 	{"floats are topped up", floatsToppedUp},
 	{"operators have names", operatorNames},
 
