@@ -155,9 +155,10 @@
 // All conditions of a rule must hold. Under json, paths have dots, and indexes into lists, and $ is
 // the whole; scalars are compared as text, so that 200 and "200" are equal, null equals null only,
 // and a path that leads nowhere matches nothing. In place of values a condition can be {empty: true},
-// {matches: "regular expression"}, {not: [values]}, {present: true} or {missing: true}. Load refuses
-// a rule that would settle a sale by a bare status, or only by what is not there; only 400, 401, 403,
-// 404, 405, 413, 415 and 422 can decline by themselves.
+// {matches: "regular expression"} of any part of the text, but for what has ^ and $, {not: [values]},
+// {present: true} or {missing: true}. Load refuses a rule that would settle a sale by a bare status,
+// or only by what is not there, or by our own words repeated; that something is empty or null proves
+// no more than not_found. Only 400, 401, 403, 404, 405, 413, 415 and 422 can decline by themselves.
 //
 // routes.yaml:
 //

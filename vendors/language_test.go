@@ -489,7 +489,7 @@ func TestTwoSecretsOfTokens(t *testing.T) {
 
 // What the words of a rule mean.
 func TestRuleWords(t *testing.T) {
-	const body = `{"state":"NEW","note":"Duplicate request within 5 minutes","null":null,"list":[{"id":1}],"ref":"` + txn + `"}`
+	const body = `{"state":"NEW","note":"Duplicate request within 5 minutes","null":null,"ok":true,"list":[{"id":1}],"ref":"` + txn + `"}`
 	for _, test := range []struct {
 		rule string
 		want vendors.Outcome
@@ -510,7 +510,10 @@ func TestRuleWords(t *testing.T) {
 		{`{json: {list.0.id: 1}, headers: {x-cache: HIT}, then: delivered}`, vendors.Delivered},
 		{`{json: {list.0.id: 1}, headers: {x-cache: MISS}, then: delivered}`, vendors.Ambiguous},
 		{`{json: {list.0.id: 1}, headers: {x-none: {missing: true}}, then: delivered}`, vendors.Delivered},
-		{`{json: {$: {empty: true}}, then: delivered}`, vendors.Ambiguous},
+		{`{json: {state: NEW, $: {empty: true}}, then: delivered}`, vendors.Ambiguous},
+		{`{json: {ok: True}, then: delivered}`, vendors.Delivered},
+		{`{json: {state: NEW, ok: {not: [True]}}, then: delivered}`, vendors.Ambiguous},
+		{`{status: 400, json: {error: {present: true}}, then: declined}, {json: {state: NEW}, then: delivered}`, vendors.Delivered},
 	} {
 		vend := plainVend + "\n  rules: [" + test.rule + "]"
 		text := strings.Replace(zenithWith("none", "", vend), "\n  rules: [{json: {state: DONE}, then: delivered}, {json: {state: NO}, then: declined}]", "", 1)

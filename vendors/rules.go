@@ -52,8 +52,19 @@ type condition struct {
 	missing bool           // nothing: the path leads nowhere
 }
 
-// proves reports whether the condition rests on something that the vendor has said.
-func (c condition) proves() bool { return !c.missing && !c.present && !c.not }
+// proves reports whether the condition rests on something that the vendor has said: neither on what
+// is not there or is not so, nor on our own words, for to repeat them says nothing of what became of them.
+func (c condition) proves() bool {
+	if c.match != nil {
+		return !c.match.MatchString("")
+	}
+	return !c.not && len(c.want) > 0 && len(c.like) == 0 && !c.null && !slices.Contains(c.want, "")
+}
+
+// nothing reports whether the vendor has said that there is nothing, which proves that it knows of none.
+func (c condition) nothing() bool {
+	return !c.not && len(c.like) == 0 && (c.empty || c.null || slices.Contains(c.want, ""))
+}
 
 // quantity says where an answer holds an amount of money, and how it is written there.
 type quantity struct {
@@ -358,7 +369,9 @@ func readRules(v value, kind operationKind) []rule {
 // settles a sale must stand in the vendor's own words, in the body. By a status alone only one of
 // refusals can decline.
 func readRule(o object, kind operationKind) rule {
+	found := len(*o.problems)
 	r := readMatch(o, kind.names)
+	unread := len(*o.problems) > found
 	_, hasStatus := o.has("status")
 	f, ok := o.need("then")
 	if !ok {
@@ -370,15 +383,17 @@ func readRule(o object, kind operationKind) rule {
 	}
 	r.result = kind.verdicts[then]
 	_, hasBody := o.has("json")
+	definite := hasStatus && !slices.ContainsFunc(r.status, func(s span) bool { return !s.definite() })
 	switch {
-	case then == "pending" || kind.harmless:
-	case hasBody && !slices.ContainsFunc(r.body, condition.proves) && len(r.body) > 0:
-		f.problem("%s needs a json condition that names a value: what is not there does not prove it", then)
+	case then == "pending" || kind.harmless || unread:
+	case slices.ContainsFunc(r.body, condition.proves):
+	case then == "not_found" && slices.ContainsFunc(r.body, condition.nothing):
+	case then == "declined" && definite:
 	case hasBody:
+		f.problem("%s needs a json condition that names a value: neither what is not there nor our own words prove it", then)
 	case then != "declined":
 		f.problem("%s needs a json condition: a status alone does not prove it", then)
-	case hasStatus && slices.ContainsFunc(r.status, func(s span) bool { return !s.definite() }),
-		!hasStatus:
+	default:
 		f.problem("declined needs a json condition with this status: it does not prove that nothing was executed")
 	}
 	if f, ok := o.has("reason"); ok {
@@ -488,7 +503,7 @@ func readCondition(v value, names []string) condition {
 		for _, item := range items {
 			if item.isNull() {
 				c.null = true
-			} else if s, ok := item.text(); ok {
+			} else if s, ok := item.said(); ok {
 				c.wants(item, s, names)
 			}
 		}
@@ -509,7 +524,7 @@ func readCondition(v value, names []string) condition {
 			c.not = true
 			items, _ := f.some()
 			for _, item := range items {
-				if s, ok := item.text(); ok {
+				if s, ok := item.said(); ok {
 					c.wants(item, s, names)
 				}
 			}
@@ -529,6 +544,14 @@ func readCondition(v value, names []string) condition {
 		}
 	}
 	return c
+}
+
+// said reads a value as an answer has it: YAML has True where JSON has true.
+func (v value) said() (string, bool) {
+	if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!bool" {
+		return strings.ToLower(v.node.Value), true
+	}
+	return v.text()
 }
 
 // wants adds a value that is wanted, or is not: the text itself, or with placeholders what they stand for.
