@@ -13,7 +13,7 @@ import (
 
 // auth says how calls prove who we are.
 type auth struct {
-	kind     string       // none, header, headers, bearer, basic, token or sign
+	kind     string       // none, header, headers, bearer, basic, token or sign, or token+sign and the like
 	headers  []credential // of header, headers, bearer and basic
 	token    *tokenAuth
 	sign     *signing
@@ -129,13 +129,16 @@ func readAuth(v value) auth {
 	}
 	for _, key := range o.keys {
 		switch {
-		case !slices.Contains(authKinds, key):
+		case !slices.Contains(authKinds, key) || key == "sign":
 		case a.kind != "none":
 			o.fields[key].problem("%s is given, too: choose one", a.kind)
 		default:
 			a.kind = key
 			a.readKind(o.fields[key])
 		}
+	}
+	if f, ok := o.has("sign"); ok {
+		a.readSign(f)
 	}
 	if a.kind == "none" {
 		v.problem("needs one of header, headers, bearer, basic, token and sign")
@@ -172,8 +175,6 @@ func (a *auth) readKind(v value) {
 	switch a.kind {
 	case "token":
 		a.token = readTokenAuth(v)
-	case "sign":
-		a.sign = readSigning(v)
 	case "headers":
 		o, ok := v.object()
 		if ok && len(o.keys) == 0 {
@@ -201,6 +202,21 @@ func (a *auth) readKind(v value) {
 		}
 	default:
 		a.headers = []credential{readCredential(v, a.kind)}
+	}
+}
+
+// readSign reads how requests are signed, alone or beside another kind.
+func (a *auth) readSign(v value) {
+	a.sign = readSigning(v)
+	for _, h := range a.sign.headers {
+		if a.token != nil && h.name == "Authorization" || slices.ContainsFunc(a.headers, func(c credential) bool { return c.header == h.name }) {
+			v.problem("header %s is set by %s, too", h.name, a.kind)
+		}
+	}
+	if a.kind == "none" {
+		a.kind = "sign"
+	} else {
+		a.kind += "+sign"
 	}
 }
 

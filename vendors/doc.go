@@ -134,7 +134,7 @@
 //	  expires: expires_in                     # seconds; left out: until it is refused
 //	  early: 60s                              # renewed so long before; this is the default
 //	  # who answers 400, 401 or 403 is asked once more, with acme-key-next
-//	sign:
+//	sign:                                     # alone, or beside one of the others
 //	  algorithm: hmac-sha256                  # or -sha1, -sha512; or sha1, sha256, sha512 alone
 //	  secret: acme-key                        # of an HMAC
 //	  text: "{method}\n{path}\n{query}\n{url|escaped}\n{time|seconds}\n{nonce}\n{body|sha256-hex}"

@@ -162,7 +162,7 @@ func readAnswer(saved []byte) (answer, error) {
 type About struct {
 	Vendor     string
 	Base       string      // URL
-	Auth       string      // none, header, headers, bearer, basic, token or sign
+	Auth       string      // none, header, headers, bearer, basic, token or sign, or token+sign and the like
 	Secrets    []string    // names
 	Missing    []string    // those of them that are not there, and need not be
 	Networks   []string    // ids

@@ -250,6 +250,29 @@ func TestSignature(t *testing.T) {
 	}
 }
 
+// A vendor can want a token, a header of its own and a signature at once.
+func TestSignatureBesideAToken(t *testing.T) {
+	s := &issuer{honours: func(token string) bool { return token == "T1" }}
+	auth := strings.TrimSuffix(oauth, "}") + `,
+  sign: {algorithm: hmac-sha256, secret: key, text: "{method}{path}", headers: {X-Signature: "v1={signature}"}}}`
+	set, e := stand(t, zenithWith(auth, "", plainVend), vendors.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/sell" {
+			mac := hmac.New(sha256.New, []byte(`k"e/y=1`))
+			_, _ = io.WriteString(mac, "POST/api/sell")
+			if want, got := "v1="+hex.EncodeToString(mac.Sum(nil)), r.Header.Get("X-Signature"); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		s.ServeHTTP(w, r)
+	})
+	if res := e.Vend(t.Context(), hundred("mtn")); res.Outcome != vendors.Delivered {
+		t.Errorf("%+v", res)
+	}
+	if got := set.Vendors()[0].Auth; got != "token+sign" {
+		t.Errorf("auth is %s", got)
+	}
+}
+
 const oauth = `{token: {path: /oauth/token,
   json: {client_id: "{secret.id}", client_secret: "{secret.secret}", grant_type: client_credentials, audience: "https://topups.example"},
   token: access_token, expires: expires_in},
