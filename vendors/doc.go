@@ -147,9 +147,9 @@
 // the file says of each network, {product} for the vendor's code of what is sold, airtime if nothing
 // else is asked for, {secret.NAME}, and {vendor_ref} in queries. {reference|alnum} has letters and
 // digits only, {reference|digits} digits, {reference|uuid} is a UUID; all of them differ where
-// references do. Times are seconds, millis, rfc1123, rfc3339 or a layout of package time. A filter
-// |number at the end makes a value that stands alone in JSON a number. Braces are written twice to
-// be braces. A form's field that is no text is sent as JSON. A vend must carry {phone}, {amount} and
+// references do. Times are seconds, millis, rfc1123, rfc3339 or a layout of package time like
+// 200601021504. A filter |number at the end makes a value that stands alone in JSON a number. Braces
+// are written twice to be braces. A form's field that is no text is sent as JSON. A vend must carry {phone}, {amount} and
 // {reference} somewhere, a query {reference} or {vendor_ref}.
 //
 // All conditions of a rule must hold. Under json, paths have dots, and indexes into lists, and $ is

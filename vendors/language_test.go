@@ -196,6 +196,10 @@ func TestReference(t *testing.T) {
 	if res := e.Vend(t.Context(), another(got)); res.Outcome != vendors.Delivered {
 		t.Errorf("%+v", res)
 	}
+	_, short := stand(t, zenithWith("none", `reference: {make: "{time|0601021504}{reference|alnum}", zone: "+01:00"}`, plainVend), vendors.Options{}, nil)
+	if got, err := short.Reference("R", midnight); got != "2611240030R" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
 	_, plain := stand(t, zenithWith("none", "", plainVend), vendors.Options{}, nil)
 	if got, err := plain.Reference(txn, midnight); got != txn || err != nil {
 		t.Errorf("got %q, %v", got, err)

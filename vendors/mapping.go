@@ -109,12 +109,14 @@ func parsePlaceholder(s string, names []string) (part, error) {
 	}
 	if known := forms[p.name]; known != nil {
 		switch {
-		case len(left) > 0 && (slices.Contains(known, left[0]) || p.name == "time" && strings.Contains(left[0], "2006")):
+		case len(left) > 0 && (slices.Contains(known, left[0]) || p.name == "time" && isLayout(left[0])):
 			p.form, left = left[0], left[1:]
 		case p.name == "reference":
 			// as it is
 		case len(left) == 0:
 			return part{}, fmt.Errorf("{%s} needs a form: %s", name, strings.Join(known, ", "))
+		case p.name == "time":
+			return part{}, fmt.Errorf("unknown filter %q of {time} (known: %s, and layouts of Go like 20060102150405 or 0102)", left[0], strings.Join(known, ", "))
 		default:
 			return part{}, fmt.Errorf("unknown filter %q of {%s} (known: %s)", left[0], name, strings.Join(known, ", "))
 		}
@@ -129,6 +131,11 @@ func parsePlaceholder(s string, names []string) (part, error) {
 		return part{}, fmt.Errorf("unknown filter %q of {%s}", left[0], s)
 	}
 	return p, nil
+}
+
+// isLayout reports whether s is a layout of package time: it has the year, or the month and the day.
+func isLayout(s string) bool {
+	return strings.Contains(s, "2006") || strings.Contains(s, "01") && strings.Contains(s, "02")
 }
 
 // write gives the plain text that a part stands for.
