@@ -143,8 +143,12 @@ func readAuth(v value) auth {
 	if a.kind == "none" {
 		v.problem("needs one of header, headers, bearer, basic, token and sign")
 	}
-	if f, ok := o.has("refused"); ok {
+	f, ok := o.has("refused")
+	switch {
+	case ok:
 		a.refused = readRefused(f)
+	case a.token != nil && a.token.expires == nil:
+		v.problem("token.expires or refused is needed: nothing would tell when a token is good no more")
 	}
 	return a
 }
