@@ -89,7 +89,7 @@ func (e *Endpoint) Vend(ctx context.Context, r Request) Result {
 
 func (e *Endpoint) deliver(ctx context.Context, r Request) Result {
 	v := e.vendor
-	if reason, err := e.check(r); err != nil {
+	if reason, err := e.checkVend(r); err != nil {
 		return Result{Outcome: Declined, Reason: reason, Final: reason != ReasonConfig, Detail: err.Error()}
 	}
 	vals := e.values(r, "")
@@ -159,12 +159,23 @@ func (e *Endpoint) check(r Request) (reason string, err error) {
 		return ReasonConfig, errors.New("the reference is not 1 to 64 printable ASCII characters")
 	case !isMSISDN(r.Recipient):
 		return ReasonBadNumber, errors.New("the recipient is not 7 to 15 digits")
+	case r.Amount <= 0 || r.Amount >= 1<<53:
+		return ReasonLimit, errors.New("the amount is not positive, or is absurd")
+	}
+	return "", nil
+}
+
+// checkVend refuses what this vendor's file rules out, too. What was sent before the file came to say so
+// can be asked about all the same.
+func (e *Endpoint) checkVend(r Request) (reason string, err error) {
+	reason, err = e.check(r)
+	switch {
+	case err != nil:
+		return reason, err
 	case e.vendor.plan.reference.check(r.Reference) != nil:
 		return ReasonConfig, fmt.Errorf("the reference: %w", e.vendor.plan.reference.check(r.Reference))
 	case r.Product != "" && r.Product != airtime && e.code.products[r.Product] == "":
 		return ReasonConfig, fmt.Errorf("the vendor does not sell %q for %s", r.Product, e.network)
-	case r.Amount <= 0 || r.Amount >= 1<<53:
-		return ReasonLimit, errors.New("the amount is not positive, or is absurd")
 	}
 	return "", nil
 }

@@ -52,7 +52,11 @@ func (e *Endpoint) Preview(name Operation, r Request, vendorRef string) (string,
 	}
 	vals := &values{network: e.code.text, more: e.code.more}
 	if name == OpVend || name == OpQuery {
-		if _, err := e.check(r); err != nil {
+		check := e.check
+		if name == OpVend {
+			check = e.checkVend
+		}
+		if _, err := check(r); err != nil {
 			return "", err
 		}
 		vals = e.values(r, vendorRef)

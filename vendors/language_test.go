@@ -180,7 +180,7 @@ func TestOwnReferenceInAnswers(t *testing.T) {
 func TestReference(t *testing.T) {
 	const vtpass = `reference: {make: "{time|200601021504}{reference|alnum}", pattern: "[0-9]{12}[0-9A-Za-z]+", zone: "+01:00"}`
 	_, e := stand(t, zenithWith("none", vtpass, plainVend), vendors.Options{}, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"state":"DONE"}`)
+		_, _ = io.WriteString(w, `{"state":"DONE","ref":"`+txn+`"}`)
 	})
 	midnight := time.Date(2026, 11, 23, 23, 30, 0, 0, time.UTC) // is half past midnight in Lagos
 	got, err := e.Reference("TXN-0C8M1T5XJ4Q2A-2", midnight)
@@ -195,6 +195,12 @@ func TestReference(t *testing.T) {
 	}
 	if res := e.Vend(t.Context(), another(got)); res.Outcome != vendors.Delivered {
 		t.Errorf("%+v", res)
+	}
+	// One that was sent when the file said otherwise can still be asked about, and so can a product.
+	r := hundred("mtn")
+	r.Product = "data-none"
+	if f := e.Query(t.Context(), r, ""); f.State != vendors.FoundDelivered {
+		t.Errorf("%+v", f)
 	}
 	_, short := stand(t, zenithWith("none", `reference: {make: "{time|0601021504}{reference|alnum}", zone: "+01:00"}`, plainVend), vendors.Options{}, nil)
 	if got, err := short.Reference("R", midnight); got != "2611240030R" || err != nil {
