@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -93,16 +91,8 @@ func TestServeWebhooks(t *testing.T) {
 	write(t, filepath.Join(secrets, "webhook-flutterwave-v3-key"), "api-key\n")
 	set(t, oneSMSC(map[string]string{"USSDD_DATABASE": database, "USSDD_SECRETS_DIR": secrets, "USSDD_ADMIN_ADDR": "127.0.0.1:0", "USSDD_CONTROL": "-",
 		"USSDD_WEBHOOK_ADDR": "127.0.0.1:0", "USSDD_WEBHOOK_SOURCES": "paystack=127.0.0.1", "USSDD_WEBHOOK_FLUTTERWAVE": api.URL}))
-	cfg, bad := loadConfig()
-	if len(bad) > 0 {
-		t.Fatal(bad)
-	}
-	logged := make(lines, 1000)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	hup := make(chan os.Signal)
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, hup, cfg, slog.New(slog.NewTextHandler(logged, nil))) }()
+	_, logged, stop := serving(t, hup)
 	line := logged.until(t, `msg="webhooks listen"`)
 	if !strings.Contains(line, `providers="[flutterwave-v3 paystack]"`) {
 		t.Error(line)
@@ -161,9 +151,6 @@ func TestServeWebhooks(t *testing.T) {
 		}
 	}
 	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 	if res, err := client.Get(base); err == nil {
 		res.Body.Close()
 		t.Error("it still listens")

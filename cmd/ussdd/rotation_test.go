@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -65,34 +63,7 @@ func TestRotation(t *testing.T) {
 	write(t, filepath.Join(secrets, "acme-key"), "one\n")
 	set(t, oneSMSC(map[string]string{"USSDD_VENDORS": files, "USSDD_SECRETS_DIR": secrets, "USSDD_VENDOR_URLS": "acme=" + vendor.URL,
 		"USSDD_STEP_BUDGET": "1m", "USSDD_SESSION_IDLE": "2m", "USSDD_VEND_TIMEOUT": "5m", "USSDD_LEASE": "5m", "USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db")}))
-	cfg, bad := loadConfig()
-	if len(bad) > 0 {
-		t.Fatal(bad)
-	}
-	d := &daemon{cfg: cfg, log: slog.New(slog.DiscardHandler)}
-	loaded, err := loadData(cfg, nil, d.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.data.Store(loaded)
-	if d.db, err = openStore(t.Context(), cfg, d.log); err != nil {
-		t.Fatal(err)
-	}
-	defer d.db.Close()
-	d.services = &services{data: &d.data, db: d.db, cfg: cfg}
-	if err := d.wire(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- d.desk.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-ran; err != nil {
-			t.Error(err)
-		}
-		d.data.Load().vendors.CloseIdleConnections()
-	}()
+	d := newDaemon(t)
 
 	asOrdered := vendors.Override{State: vendors.ForcedClosed, Reason: "as agreed", By: "amina", Until: time.Now().Add(24 * time.Hour)}
 	if _, err := d.data.Load().vendors.Override("acme/mtn/query", asOrdered); err != nil {

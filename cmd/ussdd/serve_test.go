@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -49,6 +48,25 @@ func (l lines) until(t *testing.T, text string) string {
 	}
 }
 
+// serving runs a daemon by the environment until stop, which waits for its end.
+func serving(t *testing.T, hup <-chan os.Signal) (cfg *config, logged lines, stop func()) {
+	t.Helper()
+	cfg, bad := loadConfig()
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	logged = make(lines, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, hup, cfg, slog.New(slog.NewTextHandler(logged, nil))) }()
+	return cfg, logged, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestServe runs the daemon with an SMSC that is not there, and looks at it as an
 // operator and as Prometheus do.
 func TestServe(t *testing.T) {
@@ -57,23 +75,9 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := nobody.Addr().String()
-	nobody.Close()
-	set(t, map[string]string{"USSDD_SMSCS": "mtn", "USSDD_SMSC_MTN_ADDR": addr, "USSDD_SMSC_MTN_SYSTEM_ID": "vas",
+	set(t, map[string]string{"USSDD_SMSCS": "mtn", "USSDD_SMSC_MTN_ADDR": "127.0.0.1:1", "USSDD_SMSC_MTN_SYSTEM_ID": "vas",
 		"USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db"), "USSDD_ADMIN_ADDR": "127.0.0.1:0", "RUNTIME_DIRECTORY": dir})
-	cfg, bad := loadConfig()
-	if len(bad) > 0 {
-		t.Fatal(bad)
-	}
-	logged := make(lines, 1000)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, nil, cfg, slog.New(slog.NewTextHandler(logged, nil))) }()
+	cfg, logged, stop := serving(t, nil)
 	path := filepath.Join(dir, "control.sock")
 	logged.until(t, `msg="control listens" path=`+path)
 	_, admin, _ := strings.Cut(logged.until(t, `msg="admin listens"`), "addr=")
@@ -101,9 +105,6 @@ func TestServe(t *testing.T) {
 		}
 	}
 	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
@@ -132,15 +133,7 @@ func TestServeLinks(t *testing.T) {
 	path := filepath.Join(dir, "control.sock")
 	set(t, map[string]string{"USSDD_SMSCS": "mtn", "USSDD_SMSC_MTN_ADDR": sim.Addr(), "USSDD_SMSC_MTN_SYSTEM_ID": "vas", "USSDD_SMSC_MTN_BINDS": "2",
 		"USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db"), "USSDD_ADMIN_ADDR": "-", "USSDD_CONTROL": path})
-	cfg, bad := loadConfig()
-	if len(bad) > 0 {
-		t.Fatal(bad)
-	}
-	logged := make(lines, 1000)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, nil, cfg, slog.New(slog.NewTextHandler(logged, nil))) }()
+	_, logged, stop := serving(t, nil)
 	logged.until(t, `msg="control listens"`)
 	client := control.NewClient(path)
 	defer client.Close()
@@ -208,9 +201,6 @@ func TestServeLinks(t *testing.T) {
 	}
 	is("bound", "up")
 	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 }
 
 // What a link hands on costs nothing on the way to the sessions.
