@@ -295,10 +295,11 @@ const (
 
 // AskSoon has a vendor asked about the purchase that it knows by a reference of
 // ours or, if that is "", by its own, as Record kept it with an attempt; of several
-// purchases the newest. The vendor has reported something, which nobody believes: it is asked at once if the
-// purchase is pending, and also if it needs review, which makes it pending again,
-// or is decided, for the truth that came late; but not before it has been quiet for a moment. soon is false if nothing is to
-// be asked. Errors: ErrNotFound.
+// purchases the newest. The vendor has reported something, which nobody believes:
+// it is asked at once if the purchase is pending, and also if it needs review,
+// which makes it pending again, or is decided, for the truth that came late; but
+// not before it has been quiet for a moment. soon is false if nothing is to be
+// asked. Errors: ErrNotFound.
 func (db *DB) AskSoon(ctx context.Context, vendor, reference, vendorRef string) (soon bool, err error) {
 	p, err := db.attempted(ctx, vendor, reference, vendorRef)
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -90,7 +89,7 @@ func (c *callbacks) take(w http.ResponseWriter, r *http.Request) (status int, an
 	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
 	defer cancel()
 	answer = report.Answer
-	log = log.With("reference", cmp.Or(report.Reference, report.VendorRef))
+	log = log.With("reference", report.Reference, "vendor_ref", report.VendorRef)
 	soon, err := c.asker.AskSoon(ctx, vendor, report.Reference, report.VendorRef)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
