@@ -39,6 +39,7 @@ var vendorCommands = []command{
 		}},
 	{name: "vendor products", args: "NAME", n: 1, does: "what a vendor sells for a network, and by which codes: asked by the running ussdd, or by the files", run: vendorProducts, offline: true,
 		flags: func(c *call, f *flag.FlagSet) {
+			controlFlags(c, f)
 			fromFlags(c, f)
 			f.StringVar(&c.vendor.network, "network", "", "`ID` of the network; the vendor's first, if unset")
 		}},

@@ -210,6 +210,10 @@ products:
 	if n := asked.Load() - before; n != 1 {
 		t.Errorf("the daemon asked %d times", n)
 	}
+	socket := os.Getenv("USSDD_CONTROL")
+	t.Setenv("USSDD_CONTROL", "-")
+	expect(t, exitOK, "CODE  NAME      PRICE\nG1    1 GB.[2J  N300\n7     -         -\n", "vendor", "products", "-control", socket, "-network", "glo", "generic")
+	t.Setenv("USSDD_CONTROL", socket)
 	expect(t, exitUsage, "ussdctl vendor products: no vendor \"acme\"; see ussdctl vendor list\n", "vendor", "products", "acme")
 	expect(t, exitUsage, "ussdctl vendor products: generic does not serve \"etisalat\"\n", "vendor", "products", "-network", "etisalat", "generic")
 	if code, out := ctl(t, "vendor", "products", "-network", "mtn", "generic"); code != exitFailed || !strings.Contains(out, "generic/products: HTTP 400") {
