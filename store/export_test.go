@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -16,4 +17,17 @@ func Variable(db *DB, name string) (value string) {
 // CommissionFor is the rate that a capture at that time would have.
 func CommissionFor(ctx context.Context, db *DB, network, vendor string, at time.Time) (bps int, err error) {
 	return commissionFor(ctx, db.r, network, vendor, at)
+}
+
+// SampleRule is a rule as a sample checks it: rows whose key is above the first
+// parameter of Query and not above the second.
+type SampleRule struct{ Name, Table, Query string }
+
+// SampleRules are all rules but that about the whole ledger.
+func SampleRules() []SampleRule {
+	var out []SampleRule
+	for _, r := range rules {
+		out = append(out, SampleRule{r.name, r.over, strings.Replace(r.query, "{range}", r.by+" > ? AND "+r.by+" <= ?", 1)})
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -115,5 +116,61 @@ func TestMySQLErrorsKeepThePassword(t *testing.T) {
 	_, err := store.Open(t.Context(), "mysql:ussdd:hunter2@tcp(127.0.0.1:1)/ussdd", store.Options{})
 	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.HasPrefix(err.Error(), "open database: mysql:tcp(127.0.0.1:1)/ussdd: ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestMySQLSamplesReadWhatTheyCheck: a sample's rules find what belongs to a row by
+// indexes, and do not read the whole books for it.
+func TestMySQLSamplesReadWhatTheyCheck(t *testing.T) {
+	f := onMySQL(t)
+	const digit = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)"
+	f.exec("CREATE TABLE numbers AS SELECT a.d + 10 * b.d + 100 * c.d + 1000 * e.d + 1 AS n FROM "+digit+" a, "+digit+" b, "+digit+" c, "+digit+" e WHERE e.d < 4",
+		`INSERT INTO purchases (id, ref, idem_key, session_id, msisdn, recipient, network, amount, state, reason, attempts, vendor, vendor_ref, cost,
+			commission, commission_bps, owner, version, created_at, updated_at, decided_at, next_at)
+			SELECT n, CONCAT('TXN-', n), n, 0, 2348000000000 + n, '1', 'mtn', 100, 'held', '', 1, 'v', '', 0, 0, 0, 'o', 1, n, n, 0, 0 FROM numbers`,
+		`INSERT INTO attempts (purchase_id, n, msisdn, vendor, reference, state, reason, http_status, vendor_ref, cost, detail, queries, not_found, started_at, finished_at)
+			SELECT n, 1, 2348000000000 + n, 'v', CONCAT('TXN-', n), 'declined', '', 0, '', 0, '', 0, 0, n, n FROM numbers`,
+		"INSERT INTO wallets (msisdn, balance, held, opened_at) SELECT 2348000000000 + n, 0, 100, n FROM numbers",
+		"INSERT INTO entries (id, kind, reference, msisdn, note, at) SELECT n, 'hold', CONCAT('TXN-', n), 2348000000000 + n, '', n FROM numbers",
+		"INSERT INTO postings (entry_id, n, account, msisdn, amount) SELECT n, 1, CONCAT('hold:', 2348000000000 + n), 2348000000000 + n, 100 FROM numbers",
+		"INSERT INTO postings (entry_id, n, account, msisdn, amount) SELECT n, 2, CONCAT('wallet:', 2348000000000 + n), 2348000000000 + n, -100 FROM numbers",
+		"INSERT INTO deposits (provider, reference, account, msisdn, amount, body, at) SELECT 'p', n, '1', '', 100, '', n FROM numbers",
+		"ANALYZE TABLE purchases, attempts, wallets, entries, postings, deposits")
+	raw := f.raw() // one connection, whose reads are counted
+	reads := func() (sum int) {
+		f.Helper()
+		rows, err := raw.Query("SHOW SESSION STATUS LIKE 'Handler_read%'")
+		if err != nil {
+			f.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var name string
+			var n int
+			if err := rows.Scan(&name, &n); err != nil {
+				f.Fatal(err)
+			}
+			sum += n
+		}
+		return sum
+	}
+	for _, r := range store.SampleRules() {
+		from, to := "100", "120"
+		if r.Table == "wallets" {
+			from, to = "2348000000100", "2348000000120"
+		}
+		before := reads()
+		rows, err := raw.Query(r.Query, from, to)
+		if err != nil {
+			f.Fatalf("%s: %v", r.Name, err)
+		}
+		for rows.Next() {
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			f.Fatalf("%s: %v", r.Name, err)
+		}
+		if n := reads() - before; n > 1000 {
+			f.Errorf("%s reads %d rows to check 20 of 4000", r.Name, n)
+		}
 	}
 }
