@@ -29,6 +29,9 @@ type Options struct {
 	// URLs replaces the base URL of vendors, by their names, and the part before the path of the
 	// address that gives tokens, by NAME.token.
 	URLs map[string]string
+	// Name says what is wrong with the name of a network, for a Problem. Nil takes every name. It is
+	// called during Load only.
+	Name func(name string) error
 	// Budget is how long one step of a session may take. A vendor whose file gives no time-outs
 	// has a third of it, at most 2 s, to be connected to, and three times it for a whole call,
 	// which may end after the step. 0 = 4 s.
@@ -76,7 +79,7 @@ func Load(fsys fs.FS, opt Options) (*Set, error) {
 	l := loader{opt: opt, complete: true, set: &Set{routes: map[string][]*Endpoint{}, plans: map[string][][]hop{}, vendors: map[string]*vendor{}}}
 	var routes []route
 	if root, ok := parseFile(fsys, routesFile, &l.problems); ok {
-		l.set.networks, routes = readRoutes(root)
+		l.set.networks, routes = readRoutes(root, opt.Name)
 	}
 	for _, name := range misnamed {
 		l.problems = append(l.problems, Problem{File: name, Text: "name it .yaml"})
@@ -149,7 +152,7 @@ type route struct {
 	vendors []value
 }
 
-func readRoutes(root value) ([]Network, []route) {
+func readRoutes(root value, checkName func(string) error) ([]Network, []route) {
 	o, ok := root.object("networks")
 	if !ok {
 		return nil, nil
@@ -177,7 +180,11 @@ func readRoutes(root value) ([]Network, []route) {
 			continue
 		}
 		if v, ok := o.need("name"); ok {
-			n.Name, _ = v.filled()
+			if n.Name, ok = v.filled(); ok && checkName != nil {
+				if err := checkName(n.Name); err != nil {
+					v.problem("%v", err)
+				}
+			}
 		}
 		if v, ok := o.need("min"); ok {
 			n.Min, _ = v.money()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/cmd/ussdd/settings"
 	"ussdd/menus"
 	"ussdd/vendors"
 )
@@ -104,17 +105,17 @@ func (c *call) load(secrets func(string) (string, bool)) (*vendors.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	opt := vendors.Options{Secrets: secrets}
-	if opt.URLs, err = vendorURLs(os.Getenv("USSDD_VENDOR_URLS")); err != nil {
-		return nil, err
+	var urls settings.URLs
+	if err := urls.Decode(os.Getenv("USSDD_VENDOR_URLS")); err != nil {
+		return nil, misused("USSDD_VENDOR_URLS: %v", err)
 	}
 	if c.vendor.presets { // the variable is about the daemon's vendors, which may be others
-		maps.DeleteFunc(opt.URLs, func(name, _ string) bool {
+		maps.DeleteFunc(urls, func(name, _ string) bool {
 			_, err := fs.Stat(fsys, strings.TrimSuffix(name, ".token")+".yaml")
 			return err != nil
 		})
 	}
-	set, err := vendors.Load(fsys, opt)
+	set, err := vendors.Load(fsys, vendors.Options{Secrets: secrets, URLs: urls, Name: settings.CheckName})
 	var problems vendors.Problems
 	if errors.As(err, &problems) {
 		if c.json {
@@ -136,41 +137,10 @@ func (c *call) load(secrets func(string) (string, bool)) (*vendors.Set, error) {
 	return set, err
 }
 
-// vendorURLs reads USSDD_VENDOR_URLS as the daemon does: NAME=URL,NAME=URL.
-func vendorURLs(s string) (map[string]string, error) {
-	urls := make(map[string]string)
-	for _, pair := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' }) {
-		name, url, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if !ok {
-			return nil, misused("USSDD_VENDOR_URLS: %q is not NAME=URL", pair)
-		}
-		urls[name] = url
-	}
-	return urls, nil
-}
-
 // anySecret stands for every secret where nothing is sent. It is no word, for whatever an answer has of
 // it is not shown.
 func anySecret(name string) (string, bool) {
 	return "ussdctl-has-no-secret", !strings.HasSuffix(name, "-next")
-}
-
-// realSecret finds a secret where the daemon does: systemd's credentials, whose names may begin with
-// that of their directory, USSDD_SECRETS_DIR, the environment.
-func realSecret(name string) (string, bool) {
-	var files []string
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		files = append(files, filepath.Join(dir, name), filepath.Join(dir, "ussdd_"+name))
-	}
-	if dir := os.Getenv("USSDD_SECRETS_DIR"); dir != "" {
-		files = append(files, filepath.Join(dir, name))
-	}
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && filepath.IsLocal(name) {
-			return strings.TrimRight(string(text), "\r\n"), true
-		}
-	}
-	return os.LookupEnv("USSDD_SECRET_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_"))
 }
 
 func vendorLint(c *call) error {
@@ -213,9 +183,12 @@ func vendorList(c *call) error {
 		row := vendorRow{v.Vendor, v.Base, v.Auth, v.Networks, v.Operations, []secretRow{}}
 		var names []string
 		for _, name := range v.Secrets {
-			_, found := realSecret(name)
+			_, found, err := settings.Secret(os.Getenv("USSDD_SECRETS_DIR"), name)
 			row.Secrets = append(row.Secrets, secretRow{name, found})
-			if !found {
+			switch {
+			case err != nil:
+				name += " (cannot be read)"
+			case !found:
 				name += " (missing)"
 			}
 			names = append(names, name)
@@ -270,13 +243,18 @@ func (c *call) callable() (*vendors.Set, *vendors.Endpoint, error) {
 			own = v.Secrets
 		}
 	}
+	var unread error
 	set, err = c.load(func(name string) (string, bool) {
-		if slices.Contains(own, strings.TrimSuffix(name, "-next")) {
-			return realSecret(name)
+		if !slices.Contains(own, strings.TrimSuffix(name, "-next")) {
+			return anySecret(name) // of vendors that are not asked
 		}
-		return anySecret(name) // of vendors that are not asked
+		secret, found, err := settings.Secret(os.Getenv("USSDD_SECRETS_DIR"), name)
+		if err != nil {
+			unread = errors.Join(unread, fmt.Errorf("secret %s: %w", name, err))
+		}
+		return secret, found
 	})
-	if err != nil {
+	if err := errors.Join(err, unread); err != nil {
 		return nil, nil, err
 	}
 	e, err := c.endpoint(set)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"ussdd/cmd/ussdd/settings"
 	"ussdd/vendors"
 )
 
@@ -240,6 +241,40 @@ func TestVendorLint(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if code != exitFailed || len(want) != 2 || len(lines) != 3 || !strings.HasPrefix(lines[0], want[0]) || !strings.HasPrefix(lines[1], want[1]) {
 		t.Errorf("exit %d\n%s\nwant\n%s", code, out, strings.Join(want, "\n"))
+	}
+}
+
+// A name that short messages cannot have is a problem here as it is for the daemon.
+func TestVendorLintNames(t *testing.T) {
+	dir := vendorFiles(t, nil)
+	routes := filepath.Join(dir, "routes.yaml")
+	text, err := os.ReadFile(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(routes, bytes.Replace(text, []byte("name: X"), []byte("name: 电信"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, exitFailed, routes+":2: networks.mtn.name: \"电信\" has '电', which short messages lack\nussdctl vendor lint: there are problems\n",
+		"vendor", "lint", "-dir", dir)
+}
+
+// A secret's file that is there counts, as for the daemon, also if it cannot be read.
+func TestVendorSecretUnread(t *testing.T) {
+	secrets := t.TempDir()
+	if err := os.Mkdir(filepath.Join(secrets, "generic-api-key"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("USSDD_SECRETS_DIR", secrets)
+	t.Setenv(settings.SecretVariable("generic-api-key"), "other")
+	dir := vendorFiles(t, nil)
+	for want, args := range map[string][]string{
+		"generic-api-key (cannot be read)": {"vendor", "list", "-dir", dir},
+		"secret generic-api-key: read ":    {"vendor", "test", "-dir", dir, "generic"},
+	} {
+		if _, text := ctl(t, args...); !strings.Contains(text, want) {
+			t.Errorf("%v: %s", args, text)
+		}
 	}
 }
 

@@ -147,17 +147,18 @@ func TestMenusAreCheckedForEveryLink(t *testing.T) {
 func TestCheckTellsOfVendors(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "acme.yaml"), strings.NewReplacer("then: delivered}\nquery", "then: lost}\nquery", "{phone|intl}", "{phone}").Replace(rotatingVendor))
-	write(t, filepath.Join(dir, "routes.yaml"), "networks:\n  mtn: {name: MTN, min: N50, max: N500, route: [acme, bolt]}\n")
+	write(t, filepath.Join(dir, "routes.yaml"), "networks:\n  mtn: {name: 电信, min: N50, max: N500, route: [acme, bolt]}\n")
 	set(t, oneSMSC(map[string]string{"USSDD_DATABASE": "sqlite:" + filepath.Join(dir, "ussdd.db"), "USSDD_VENDORS": dir,
 		"USSDD_VENDOR_URLS": "acme=ftp://x,acme.token=http://x,bolt=http://x", "USSDD_SECRET_ACME_KEY": "k"}))
 	var stdout, stderr bytes.Buffer
 	code := run([]string{"check"}, &stdout, &stderr)
-	want := `ussdd: 6 problems:
+	want := `ussdd: 7 problems:
   USSDD_VENDOR_URLS: acme: must be an http or https URL without user, query and fragment
   USSDD_VENDOR_URLS: acme.token: the vendor's file has no auth.token
   USSDD_VENDOR_URLS: bolt: there is no such vendor
   ` + dir + `: acme.yaml:9: vend.json.to: {phone} needs a form: local, intl, plus, national
   ` + dir + `: acme.yaml:11: vend.rules[0].then: unknown "lost" (known: delivered, declined, pending)
+  ` + dir + `: routes.yaml:2: networks.mtn.name: "电信" has '电', which short messages lack
   ` + dir + `: routes.yaml:2: networks.mtn.route[1]: there is no vendor "bolt"
 `
 	if code != exitConfig || stderr.String() != want {

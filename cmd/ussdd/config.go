@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"ussdd/cmd/ussdd/control"
+	"ussdd/cmd/ussdd/settings"
 	"ussdd/session"
 	"ussdd/store"
 )
@@ -34,10 +34,10 @@ type config struct {
 
 	SMSVia string `envconfig:"SMS_VIA" desc:"name of the SMSC that sends every message to a subscriber about a purchase; - for no messages; unset: the SMSC that the purchase came by"`
 
-	Menus      string `desc:"directory of menu YAML; unset: the built-in airtime service on *999#"`
-	Vendors    string `desc:"directory of vendor YAML with its routes.yaml; unset: the built-in vendors, which point at vendorsim"`
-	VendorURLs urls   `envconfig:"VENDOR_URLS" desc:"base URLs that override the vendors' own, for example mtn=https://sandbox.example/v1,glo=…; NAME.token=URL is where a vendor's tokens are asked for, up to the path"`
-	SecretsDir string `envconfig:"SECRETS_DIR" desc:"directory with one file for each secret that the vendors name; $CREDENTIALS_DIRECTORY is looked into first, USSDD_SECRET_<NAME> last; <name>-next is tried when the vendor refuses <name>; read again on SIGHUP"`
+	Menus      string        `desc:"directory of menu YAML; unset: the built-in airtime service on *999#"`
+	Vendors    string        `desc:"directory of vendor YAML with its routes.yaml; unset: the built-in vendors, which point at vendorsim"`
+	VendorURLs settings.URLs `envconfig:"VENDOR_URLS" desc:"base URLs that override the vendors' own, for example mtn=https://sandbox.example/v1,glo=…; NAME.token=URL is where a vendor's tokens are asked for, up to the path"`
+	SecretsDir string        `envconfig:"SECRETS_DIR" desc:"directory with one file for each secret that the vendors name; $CREDENTIALS_DIRECTORY is looked into first, USSDD_SECRET_<NAME> last; <name>-next is tried when the vendor refuses <name>; read again on SIGHUP"`
 
 	Control   string `desc:"path of the socket that ussdctl's link, push, breaker and route commands use, open to the daemon's user and group; - for none; unset: control.sock in $RUNTIME_DIRECTORY, or ussdd.sock in the working directory"`
 	AdminAddr string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8686" desc:"host:port of /livez, /readyz and /metrics; - for none"`
@@ -68,22 +68,6 @@ type config struct {
 	LimitNetworkDay      nairas   `envconfig:"LIMIT_NETWORK_DAY" desc:"naira that one subscriber pays for in a day by network, for example mtn=20000; 0: no limit of its own"`
 
 	smscs []smscConfig
-}
-
-// urls are base URLs by vendor, written name=URL,name=URL.
-type urls map[string]string
-
-// Decode is how envconfig reads it.
-func (u *urls) Decode(value string) error {
-	*u = make(urls)
-	for pair := range strings.SplitSeq(value, ",") {
-		name, to, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if !ok || name == "" || to == "" {
-			return fmt.Errorf("%q is not name=URL", pair)
-		}
-		(*u)[name] = to
-	}
-	return nil
 }
 
 // problems collects everything that is wrong, so that the operator can mend it
@@ -291,29 +275,6 @@ func (c *config) checkSMSVia(bad *problems) {
 	}
 }
 
-// credentialFiles are the files in which systemd may have put a credential: under
-// its own name, or with the name of the unit's credential directory before it.
-func credentialFiles(name string) []string {
-	dir := os.Getenv("CREDENTIALS_DIRECTORY")
-	if dir == "" {
-		return nil
-	}
-	return []string{filepath.Join(dir, name), filepath.Join(dir, "ussdd_"+name)}
-}
-
-// readFirst gives the text of the first of the files that is there, without its
-// line end.
-func readFirst(files []string) (text string, found bool, err error) {
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		return strings.TrimRight(string(b), "\r\n"), err == nil, err
-	}
-	return "", false, nil
-}
-
 // process fills spec from the environment, field by field, so that one bad
 // value does not hide the next.
 func process(prefix string, spec any, bad *problems) {
@@ -347,7 +308,7 @@ var typeWords = map[reflect.Type]string{
 	reflect.TypeFor[float64]():       "a number",
 	reflect.TypeFor[int]():           "a whole number",
 	reflect.TypeFor[time.Duration](): "a duration such as 500ms, 20s or 5m",
-	reflect.TypeFor[urls]():          "a list of name=URL, with commas between them",
+	reflect.TypeFor[settings.URLs](): "a list of name=URL, with commas between them",
 	reflect.TypeFor[naira]():         "a whole number of naira, such as 5000",
 	reflect.TypeFor[nairas]():        "a list of network=naira, with commas between them",
 	reflect.TypeFor[velocity]():      "purchases/time, such as 5/10m",
@@ -375,10 +336,6 @@ func variables(prefix string, spec any) []string {
 	return names
 }
 
-// secretPrefix begins the variables that hold vendors' secrets; whether a
-// vendor asks for each is known only when the vendors are loaded.
-const secretPrefix = prefix + "_SECRET_"
-
 // testPrefix begins the variables that the project's tests are told things by.
 const testPrefix = prefix + "_TEST_"
 
@@ -391,7 +348,7 @@ func unknownVariables(c *config, bad *problems) {
 	}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, secretPrefix) || strings.HasPrefix(name, testPrefix) ||
+		if !strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, settings.SecretPrefix) || strings.HasPrefix(name, testPrefix) ||
 			slices.Contains(known, name) {
 			continue
 		}
@@ -478,7 +435,7 @@ Everything is set by environment variables:
 			"list of String:Comma-separated list of Prefix pairs", "list of provider=network", "list of Prefix", "list of network",
 			"  naira,", "  Naira,", "  velocity,", "  Purchases/Duration,").Replace(text.String()))
 	}
-	fmt.Fprintln(w, secretPrefix+"<NAME>  String\n    the secret <name> of a vendor or a webhook, if it is in no file")
+	fmt.Fprintln(w, settings.SecretPrefix+"<NAME>  String\n    the secret <name> of a vendor or a webhook, if it is in no file")
 }
 
 // plural is "1 problem", "2 problems".

@@ -15,18 +15,19 @@ import (
 // and everything else only what its line says. Tests may import more.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"smpp":              {},
-		"menus":             {},
-		"vendors":           {},
-		"store":             {},
-		"store/storetest":   {},
-		"session":           {"menus"},
-		"vendors/purchase":  {"vendors"},
-		"smpp/smpptest":     {"smpp"},
-		"cmd/ussdd":         {"cmd/ussdd/control", "smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
-		"cmd/ussdd/control": {"smpp", "menus", "vendors"}, // menus for the spelling of amounts
+		"smpp":               {},
+		"menus":              {},
+		"vendors":            {},
+		"store":              {},
+		"store/storetest":    {},
+		"session":            {"menus"},
+		"vendors/purchase":   {"vendors"},
+		"smpp/smpptest":      {"smpp"},
+		"cmd/ussdd":          {"cmd/ussdd/control", "cmd/ussdd/settings", "smpp", "session", "menus", "vendors", "vendors/purchase", "store"},
+		"cmd/ussdd/control":  {"smpp", "menus", "vendors"}, // menus for the spelling of amounts
+		"cmd/ussdd/settings": {"smpp"},
 		// menus for the spellings of numbers and amounts, smpp to explain PDUs
-		"cmd/ussdctl":   {"cmd/ussdd/control", "store", "menus", "smpp", "vendors"},
+		"cmd/ussdctl":   {"cmd/ussdd/control", "cmd/ussdd/settings", "store", "menus", "smpp", "vendors"},
 		"cmd/smscsim":   {"smpp/smpptest"},
 		"cmd/vendorsim": {},
 		// for the vendors' files

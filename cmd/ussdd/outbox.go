@@ -16,7 +16,6 @@ import (
 	"ussdd/menus"
 	"ussdd/smpp"
 	"ussdd/store"
-	"ussdd/vendors"
 )
 
 // carrier is an SMSC that messages to subscribers leave by.
@@ -443,14 +442,4 @@ func local(msisdn string) string {
 		return "0" + rest
 	}
 	return msisdn
-}
-
-// checkNames tells of networks whose names GSM lacks letters for: each message
-// about them would be in UCS-2, and too long.
-func checkNames(sold []vendors.Network, bad *problems) {
-	for _, n := range sold {
-		if _, lacks := (smpp.Text{Alphabet: smpp.GSM, Max: 160}).Cost(n.Name); lacks != 0 {
-			bad.add("routes.yaml: the name %q of network %s has %q, which short messages lack", n.Name, n.ID, lacks)
-		}
-	}
 }

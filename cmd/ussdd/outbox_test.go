@@ -16,7 +16,6 @@ import (
 
 	"ussdd/smpp"
 	"ussdd/store"
-	"ussdd/vendors"
 )
 
 // phones takes messages, or refuses them.
@@ -473,12 +472,4 @@ func TestOutboxReceipts(t *testing.T) {
 			t.Errorf("recorded %d, %v", len(s.receipts), err)
 		}
 	})
-}
-
-func TestNamesForMessages(t *testing.T) {
-	var bad problems
-	checkNames([]vendors.Network{{ID: "mtn", Name: "MTN"}, {ID: "glo", Name: "Glo é"}, {ID: "x", Name: "电信"}}, &bad)
-	if len(bad) != 1 || !strings.Contains(bad.Error(), `network x has '电', which short messages lack`) {
-		t.Errorf("%v", bad)
-	}
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"ussdd/cmd/ussdd/settings"
 	"ussdd/menus"
 	"ussdd/session"
 	"ussdd/smpp"
@@ -47,7 +47,7 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 		bad.addErr(where("menus", cfg.Menus), err)
 	}
 	secrets := secretReader{dir: cfg.SecretsDir}
-	vopt := vendors.Options{Secrets: secrets.lookup, URLs: cfg.VendorURLs, Budget: cfg.StepBudget, Log: log}
+	vopt := vendors.Options{Secrets: secrets.lookup, URLs: cfg.VendorURLs, Name: settings.CheckName, Budget: cfg.StepBudget, Log: log}
 	if previous != nil {
 		vopt.Previous = previous.vendors
 	}
@@ -56,7 +56,6 @@ func loadData(cfg *config, previous *data, log *slog.Logger) (*data, error) {
 	switch {
 	case err == nil:
 		cfg.checkLimits(d.vendors.Networks(), &bad)
-		checkNames(d.vendors.Networks(), &bad)
 	case !errors.As(err, &found):
 		bad.addErr(where("vendors", cfg.Vendors), err)
 	}
@@ -104,8 +103,8 @@ func menuOptions(cfg *config) menus.Options {
 	return opt
 }
 
-// secretReader finds the secrets that vendors name: in files, so that systemd's
-// credentials work as they are, and last in the environment.
+// secretReader finds the secrets that vendors and webhooks name, and remembers what
+// was wrong.
 type secretReader struct {
 	dir   string // USSDD_SECRETS_DIR, or ""
 	asked map[string]bool
@@ -116,25 +115,12 @@ func (s *secretReader) lookup(name string) (string, bool) {
 	if s.asked == nil {
 		s.asked = make(map[string]bool)
 	}
-	s.asked[secretVariable(name)] = true
-	if filepath.IsLocal(name) {
-		files := credentialFiles(name)
-		if s.dir != "" {
-			files = append(files, filepath.Join(s.dir, name))
-		}
-		text, found, err := readFirst(files)
-		if err != nil {
-			s.bad.add("secret %s: %v", name, err)
-		}
-		if found {
-			return text, true
-		}
+	s.asked[settings.SecretVariable(name)] = true
+	secret, found, err := settings.Secret(s.dir, name)
+	if err != nil {
+		s.bad.add("secret %s: %v", name, err)
 	}
-	return os.LookupEnv(secretVariable(name))
-}
-
-func secretVariable(name string) string {
-	return secretPrefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+	return secret, found
 }
 
 // unused reports secrets in the environment that no vendor asked for: most
@@ -142,7 +128,7 @@ func secretVariable(name string) string {
 func (s *secretReader) unused(bad *problems) {
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, secretPrefix) && !s.asked[name] {
+		if strings.HasPrefix(name, settings.SecretPrefix) && !s.asked[name] {
 			bad.add("%s: no vendor asks for this secret, and no webhook", name)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"ussdd/cmd/ussdd/settings"
 	"ussdd/session"
 	"ussdd/smpp"
 )
@@ -197,9 +198,9 @@ func (s *smscConfig) loadAccounts(p string, bad *problems) {
 // of the given kind, if there is one.
 func (s *smscConfig) secretFile(named, kind string) (text string, found bool, err error) {
 	if named == "" {
-		return readFirst(credentialFiles("smsc-" + strings.ToLower(s.name) + "-" + kind))
+		return settings.ReadFirst(settings.Credentials("smsc-" + strings.ToLower(s.name) + "-" + kind))
 	}
-	text, found, err = readFirst([]string{named})
+	text, found, err = settings.ReadFirst([]string{named})
 	if err == nil && !found {
 		err = fmt.Errorf("%s is not there", named)
 	}
