@@ -102,8 +102,9 @@ func (db *DB) set(ctx context.Context, tx *sqlx.Tx, name, value string) error {
 
 // operate carries an operation out in one transaction with its line in the
 // audit log; do tells whether it changed anything, without which there is no
-// line. If two operators are needed, the first one's request is written
-// down, with the error ErrApproval, and do runs for the second. Errors:
+// line. If two operators are needed, do runs for the second; the first one's
+// request is written down, with the error ErrApproval, if do could be carried out
+// and would change something. Errors:
 // ErrInvalid without a name or a reason; ErrNotFound if there is nothing to
 // approve that is younger than RequestFor; ErrApproval also for an operator who approves a request of his own,
 // by his name or by his login.
@@ -124,7 +125,9 @@ func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool
 		if !two {
 			return db.carryOut(ctx, tx, op, "", do)
 		}
-		waits = true
+		if waits, err = rehearse(ctx, tx, do); err != nil || !waits {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO requests (id, at, operator, login, action, subject, reason, decided_at, decided_by)
 			VALUES (?, ?, ?, ?, ?, ?, ?, 0, '')`, NewID(), millis(db.now()), op.Operator, op.Login, op.Action, op.Subject, clip(op.Reason, 255))
 		if err != nil {
@@ -140,13 +143,23 @@ func (db *DB) operate(ctx context.Context, op Operation, do func(*sqlx.Tx) (bool
 	return err
 }
 
-// approve carries out the newest request for the operation.
-func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*sqlx.Tx) (bool, error)) error {
-	var asked struct {
-		ID                      int64
-		Operator, Login, Reason string
+// rehearse runs do, and undoes it.
+func rehearse(ctx context.Context, tx *sqlx.Tx, do func(*sqlx.Tx) (bool, error)) (changed bool, err error) {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT rehearsal"); err != nil {
+		return false, err
 	}
-	err := tx.GetContext(ctx, &asked, `SELECT id, operator, login, reason FROM requests WHERE subject = ? AND action = ? AND decided_at = 0 AND at > ?
+	if changed, err = do(tx); err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT rehearsal")
+	return changed, err
+}
+
+// approve carries out the newest request for the operation. Others that ask for
+// the same are done with it.
+func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*sqlx.Tx) (bool, error)) error {
+	var asked struct{ Operator, Login, Reason string }
+	err := tx.GetContext(ctx, &asked, `SELECT operator, login, reason FROM requests WHERE subject = ? AND action = ? AND decided_at = 0 AND at > ?
 		ORDER BY id DESC LIMIT 1`, op.Subject, op.Action, millis(db.now().Add(-RequestFor)))
 	switch {
 	case err != nil:
@@ -158,8 +171,8 @@ func (db *DB) approve(ctx context.Context, tx *sqlx.Tx, op Operation, do func(*s
 	case asked.Login == op.Login:
 		return fmt.Errorf("%s asked for it from the same login: %w", asked.Operator, ErrApproval)
 	}
-	err = one(tx.ExecContext(ctx, "UPDATE requests SET decided_at = ?, decided_by = ? WHERE id = ? AND decided_at = 0",
-		millis(db.now()), op.Operator, asked.ID))
+	_, err = tx.ExecContext(ctx, "UPDATE requests SET decided_at = ?, decided_by = ? WHERE subject = ? AND action = ? AND decided_at = 0 AND at > ?",
+		millis(db.now()), op.Operator, op.Subject, op.Action, millis(db.now().Add(-RequestFor)))
 	if err != nil {
 		return err
 	}

@@ -415,8 +415,15 @@ func twoOperators(f *fixture) {
 	}
 	_, err := f.db.Refund(f.ctx, approvedBy("ngozi", "ngozi-pc"), p.Ref)
 	f.wantErr("approval of nothing", err, store.ErrNotFound)
-	_, err = f.db.Refund(f.ctx, by("ngozi"), p.Ref)
-	f.wantErr("request", err, store.ErrApproval)
+	for range 2 {
+		_, err = f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+		f.wantErr("request", err, store.ErrApproval)
+	}
+	_, err = f.db.Resolve(f.ctx, by("ngozi"), p.Ref, store.Reversed)
+	f.wantErr("request of what cannot be", err, store.ErrConflict)
+	_, err = f.db.Refund(f.ctx, by("ngozi"), "TXN-0000000000001")
+	f.wantErr("request about nothing", err, store.ErrNotFound)
+	f.wallet(amina, 0, 100_00)
 	for what, op := range map[string]store.Operation{"own approval": approvedBy("ngozi", "tunde-pc"), "own approval by another name": approvedBy("tunde", "ngozi-pc"),
 		"approval by nobody knows whom": approvedBy("tunde", "")} {
 		_, err = f.db.Refund(f.ctx, op, p.Ref)
@@ -441,7 +448,7 @@ func twoOperators(f *fixture) {
 		f.Errorf("requests %+v, %v", open, err)
 	}
 	log, err := f.db.ListAudit(f.ctx, p.Ref, 0)
-	if err != nil || len(log) != 2 || log[0].Action != "purchase refund" || log[0].Operator != "tunde" || log[0].Login != "tunde-pc" ||
+	if err != nil || len(log) != 3 || log[0].Action != "purchase refund" || log[0].Operator != "tunde" || log[0].Login != "tunde-pc" ||
 		log[0].Detail != "asked for by ngozi" || log[0].Reason != "ticket 7" || log[1].Action != "request purchase refund" || log[1].Login != "ngozi-pc" {
 		f.Errorf("audit %+v, %v", log, err)
 	}
