@@ -278,6 +278,7 @@ func (db *DB) ListRequests(ctx context.Context, n int) ([]Request, error) {
 //	pending, needs_review   failed     released
 //	delivered               reversed   the capture is reversed and the wallet refunded
 //	failed                  delivered_late  what the vendor took is a loss
+//	failed, disputed        failed     the dispute is reversed: the vendor took nothing
 //
 // Errors: ErrNotFound, ErrApproval; ErrConflict if p is in another state or
 // moves meanwhile; ErrInvalid.
@@ -309,6 +310,8 @@ func (db *DB) settleByHand(ctx context.Context, op Operation, ref, to string, do
 			p, err = db.decideByHand(ctx, tx, p, to, doubt)
 		case !doubt && (p.State == Delivered && to == Reversed || p.State == Failed && to == Late):
 			p, err = db.turnByHand(ctx, tx, p, to)
+		case !doubt && p.State == Failed && to == Failed:
+			p, err = db.endDisputeByHand(ctx, tx, p)
 		case to != Delivered && to != Failed && to != Reversed && to != Late:
 			err = fmt.Errorf("no purchase is resolved to %q: %w", to, ErrInvalid)
 		default:
@@ -350,6 +353,15 @@ func (db *DB) decideByHand(ctx context.Context, tx *sqlx.Tx, p Purchase, to stri
 		}
 		return db.dispute(ctx, tx, stored)
 	})
+}
+
+func (db *DB) endDisputeByHand(ctx context.Context, tx *sqlx.Tx, p Purchase) (Purchase, error) {
+	ended, err := db.endDispute(ctx, tx, p)
+	if err == nil && !ended {
+		err = fmt.Errorf("the purchase is failed, and nothing of it is disputed: %w", ErrConflict)
+	}
+	p.Version++ // by endDispute
+	return p, err
 }
 
 // turnByHand is Turn of the last attempt.

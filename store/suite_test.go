@@ -62,6 +62,7 @@ var suite = []struct {
 	{"review is resolved", reviewResolved},
 	{"refunded in doubt, then delivered", refundedInDoubt},
 	{"refunded in doubt, then failed", disputeEnds},
+	{"dispute ended by hand", disputeEndedByHand},
 	{"refunded in doubt, then delivered by hand", disputeMeetsTruth},
 	{"refunded in doubt, delivered by another", otherDisputeEnds},
 	{"delivered and reversed", deliveredAndReversed},

@@ -254,7 +254,7 @@ func (db *DB) Rechecks(ctx context.Context, owner string, now, again time.Time, 
 func (db *DB) Rechecked(ctx context.Context, p Purchase, confirmed bool) error {
 	err := db.tx(ctx, func(tx *sqlx.Tx) error {
 		if confirmed {
-			if err := db.endDispute(ctx, tx, p); err != nil {
+			if _, err := db.endDispute(ctx, tx, p); err != nil {
 				return err
 			}
 		}
@@ -267,23 +267,24 @@ func (db *DB) Rechecked(ctx context.Context, p Purchase, confirmed bool) error {
 	return nil
 }
 
-// endDispute reverses the dispute of a purchase whose vendor took nothing.
-func (db *DB) endDispute(ctx context.Context, tx *sqlx.Tx, p Purchase) error {
+// endDispute reverses the dispute of a purchase whose vendor took nothing, if there
+// is one that is not over.
+func (db *DB) endDispute(ctx context.Context, tx *sqlx.Tx, p Purchase) (ended bool, err error) {
 	var dispute int64
-	err := tx.GetContext(ctx, &dispute, `SELECT e.id FROM entries e LEFT JOIN entries r ON r.reverses_id = e.id
+	err = tx.GetContext(ctx, &dispute, `SELECT e.id FROM entries e LEFT JOIN entries r ON r.reverses_id = e.id
 		WHERE e.kind = ? AND e.reference = ? AND r.id IS NULL
 			AND NOT EXISTS (SELECT 1 FROM attempts WHERE purchase_id = ? AND vendor = ? AND state = ?)`, entryDispute, p.Ref, p.ID, p.Vendor, Late)
 	if err = notFound(err); errors.Is(err, ErrNotFound) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	// Nobody books a late delivery to the dispute meanwhile.
 	if err := one(tx.ExecContext(ctx, "UPDATE purchases SET version = version + 1 WHERE id = ? AND version = ?", p.ID, p.Version)); err != nil {
-		return err
+		return false, err
 	}
-	return db.mirror(ctx, tx, dispute, p.MSISDN, "the vendor took nothing")
+	return true, db.mirror(ctx, tx, dispute, p.MSISDN, "the vendor took nothing")
 }
 
 // How long a purchase is let alone after it has moved, for a vendor that reports

@@ -251,6 +251,32 @@ func disputeEnds(f *fixture) {
 	}
 }
 
+// disputeEndedByHand: a vendor that never answers cannot keep a dispute open, nor does
+// a person's word keep its truth out of the books.
+func disputeEndedByHand(f *fixture) {
+	p, a := inReview(f)
+	p, err := f.db.Refund(f.ctx, by("ngozi"), p.Ref)
+	if err != nil {
+		f.Fatal(err)
+	}
+	p, err = f.db.Resolve(f.ctx, by("ngozi"), p.Ref, store.Failed)
+	if err != nil || p.State != store.Failed {
+		f.Fatalf("resolved %+v, %v", p, err)
+	}
+	f.accounts(total("float:v", 0), total("funding:test", -100_00), total("hold:*", 0), total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+	_, err = f.db.Resolve(f.ctx, by("ngozi"), p.Ref, store.Failed)
+	f.wantErr("ended twice", err, store.ErrConflict)
+	a.State, a.Cost = store.Late, 97_00
+	if p, err = f.db.Turn(f.ctx, p, a); err != nil || p.State != store.Late {
+		f.Errorf("turned %+v, %v", p, err)
+	}
+	f.accounts(total("float:v", 97_00), total("funding:test", -100_00), total("hold:*", 0), total("loss:late_delivery", -97_00),
+		total("suspense:disputed_vends", 0), total("wallet:*", 100_00))
+	if r := f.check(); len(r.Violations) != 0 {
+		f.Errorf("violations %+v", r.Violations)
+	}
+}
+
 // disputeMeetsTruth: a dispute is over once, by the vendor's word or by a delivery
 // that an operator has booked while the vendor was being asked.
 func disputeMeetsTruth(f *fixture) {

@@ -32,7 +32,8 @@ var moneyCommands = []command{
 		flags: func(c *call, f *flag.FlagSet) {
 			approvable(c, f)
 			f.StringVar(&c.to, "to", "", "delivered or failed for one that is pending or needs_review; reversed for a delivered one that the vendor\n"+
-				"undid; delivered_late for a failed one that was delivered after all. A `STATE`; required")
+				"undid; delivered_late for a failed one that was delivered after all; failed for one that was refunded in\n"+
+				"doubt, if the vendor took nothing. A `STATE`; required")
 		}},
 	{name: "purchase refund", args: "-reason WHY TXN", n: 1, does: "give the money of an undecided purchase back; what the vendor may have taken is disputed",
 		run: purchaseRefund, flags: approvable},
