@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"ussdd/cmd/ussdd/control"
 	"ussdd/menus"
 	"ussdd/store"
 )
@@ -37,7 +39,7 @@ var moneyCommands = []command{
 		}},
 	{name: "purchase refund", args: "-reason WHY TXN", n: 1, does: "give the money of an undecided purchase back; what the vendor may have taken is disputed",
 		run: purchaseRefund, flags: approvable},
-	{name: "provider float", does: "what is left of our money at each vendor, by our books", run: providerFloat},
+	{name: "provider float", does: "what is left of our money at each vendor, by our books and as the vendors last told", run: providerFloat, flags: controlFlags},
 	{name: "provider topup", args: "-reference REF -reason WHY VENDOR AMOUNT", n: 2, does: "book that a vendor's float was filled; the same reference counts once",
 		run: providerTopUp, flags: func(c *call, f *flag.FlagSet) {
 			who(c, f)
@@ -173,31 +175,94 @@ func purchaseRefund(c *call) error {
 	return c.onPurchase(func(op store.Operation, ref string) (store.Purchase, error) { return c.db.Refund(c.ctx, op, ref) })
 }
 
-func providerFloat(c *call) error {
+// floatRow is our money at a vendor, in JSON: by our books and, if the vendor has
+// told a running ussdd, by the vendor.
+type floatRow struct {
+	Vendor     string    `json:"vendor"`
+	ToppedUp   int64     `json:"topped_up_kobo"`
+	Used       int64     `json:"used_kobo"`
+	Disputed   int64     `json:"disputed_kobo"`
+	Balance    int64     `json:"balance_kobo"`
+	InFlight   int64     `json:"in_flight_kobo"`
+	Told       *int64    `json:"told_kobo,omitempty"`
+	ToldAt     time.Time `json:"told_at,omitzero"`
+	Difference *int64    `json:"difference_kobo,omitempty"` // Told less Balance
+}
+
+// says adds what the vendor has told.
+func (r *floatRow) says(f control.Float) {
+	if f.Known.IsZero() {
+		return
+	}
+	difference := f.Kobo - r.Balance
+	r.Told, r.ToldAt, r.Difference = &f.Kobo, f.Known, &difference
+}
+
+// floats is our money at each vendor by our books, sorted by vendor.
+func (c *call) floats() ([]floatRow, error) {
 	floats, err := c.db.Floats(c.ctx)
 	if err != nil {
-		return databaseError{err}
+		return nil, databaseError{err}
 	}
+	rows := make([]floatRow, len(floats))
+	for i, f := range floats {
+		rows[i] = floatRow{Vendor: f.Vendor, ToppedUp: f.ToppedUp, Used: f.Used, Disputed: f.Disputed, Balance: f.Balance(), InFlight: f.InFlight}
+	}
+	return rows, nil
+}
+
+func (c *call) printFloats(floats []floatRow, told bool) error {
 	if c.json {
-		type row struct {
-			Vendor   string `json:"vendor"`
-			ToppedUp int64  `json:"topped_up_kobo"`
-			Used     int64  `json:"used_kobo"`
-			Disputed int64  `json:"disputed_kobo"`
-			Balance  int64  `json:"balance_kobo"`
-			InFlight int64  `json:"in_flight_kobo"`
-		}
-		rows := make([]row, len(floats))
-		for i, f := range floats {
-			rows[i] = row{f.Vendor, f.ToppedUp, f.Used, f.Disputed, f.Balance(), f.InFlight}
-		}
-		return c.print(rows)
+		return c.print(floats)
+	}
+	head := []string{"VENDOR", "TOPPED UP", "USED", "DISPUTED", "BALANCE", "IN FLIGHT"}
+	if told {
+		head = append(head, "THEY SAY", "AT", "DIFFERENCE")
 	}
 	rows := make([][]string, len(floats))
 	for i, f := range floats {
-		rows[i] = []string{f.Vendor, menus.Naira(f.ToppedUp), menus.Naira(f.Used), menus.Naira(f.Disputed), menus.Naira(f.Balance()), menus.Naira(f.InFlight)}
+		rows[i] = []string{f.Vendor, menus.Naira(f.ToppedUp), menus.Naira(f.Used), menus.Naira(f.Disputed), menus.Naira(f.Balance), menus.Naira(f.InFlight)}
+		switch {
+		case told && f.Told != nil:
+			rows[i] = append(rows[i], menus.Naira(*f.Told), when(f.ToldAt), menus.Naira(*f.Difference))
+		case told:
+			rows[i] = append(rows[i], "not told", "-", "-")
+		}
 	}
-	return table(c.out, []string{"VENDOR", "TOPPED UP", "USED", "DISPUTED", "BALANCE", "IN FLIGHT"}, rows)
+	return table(c.out, head, rows)
+}
+
+func providerFloat(c *call) error {
+	rows, err := c.floats()
+	if err != nil {
+		return err
+	}
+	told, err := c.liveFloats()
+	if err != nil {
+		if err := c.printFloats(rows, false); err != nil || c.json {
+			return err
+		}
+		_, err = fmt.Fprintf(c.out, "What the vendors say is not known: %v\n", err)
+		return err
+	}
+	for _, f := range told {
+		i, found := slices.BinarySearchFunc(rows, f.Vendor, func(r floatRow, vendor string) int { return strings.Compare(r.Vendor, vendor) })
+		if !found {
+			rows = slices.Insert(rows, i, floatRow{Vendor: f.Vendor})
+		}
+		rows[i].says(f.Float)
+	}
+	return c.printFloats(rows, true)
+}
+
+// liveFloats is what the vendors have told the running daemon.
+func (c *call) liveFloats() ([]control.VendorFloat, error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return client.Floats(c.ctx)
 }
 
 func providerTopUp(c *call) error {
@@ -219,7 +284,11 @@ func providerTopUp(c *call) error {
 	if !booked {
 		fmt.Fprintf(c.out, "reference %s was booked before; nothing changed\n", c.reference)
 	}
-	return providerFloat(c)
+	rows, err := c.floats()
+	if err != nil {
+		return err
+	}
+	return c.printFloats(rows, false)
 }
 
 func commissionSet(c *call) error {

@@ -325,3 +325,40 @@ func presets(t *testing.T) []vendors.About {
 	}
 	return set.Vendors()
 }
+
+// What a vendor says of our money stands beside what our books say.
+func TestProviderFloatTold(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"status":"success","data":{"balance":4000.50}}`)
+	}))
+	defer server.Close()
+	set, err := vendors.Load(os.DirFS(vendorFiles(t, nil)), vendors.Options{URLs: map[string]string{"generic": server.URL}, Secrets: anySecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("USSDD_DATABASE", database(t, "sqlite"))
+	for _, args := range [][]string{{"schema", "migrate"},
+		{"provider", "topup", "-operator", "ngozi", "-reason", "monthly", "-reference", "slip-9", "-from", "equity:opening", "generic", "5000"},
+		{"provider", "topup", "-operator", "ngozi", "-reason", "monthly", "-reference", "slip-1", "-from", "equity:opening", "old", "10"}} {
+		if code, out := ctl(t, args...); code != exitOK {
+			t.Fatal(out)
+		}
+	}
+	vendorDaemon(t, set)
+	const books = "VENDOR   TOPPED UP  USED  DISPUTED  BALANCE  IN FLIGHT"
+	expect(t, exitOK, books+`  THEY SAY  AT  DIFFERENCE
+generic  N5,000     N0    N0        N5,000   N0         not told  -   -
+old      N10        N0    N0        N10      N0         not told  -   -
+`, "provider", "float")
+	if _, err := set.Balance(t.Context(), "generic"); err != nil {
+		t.Fatal(err)
+	}
+	at := when(set.Floats()[0].Known)
+	expect(t, exitOK, books+"  THEY SAY   AT"+strings.Repeat(" ", len(at)-2)+`  DIFFERENCE
+generic  N5,000     N0    N0        N5,000   N0         N4,000.50  `+at+`  -N999.50
+old      N10        N0    N0        N10      N0         not told   -`+strings.Repeat(" ", len(at)-1)+`  -
+`, "provider", "float")
+	if _, out := ctl(t, "provider", "float", "-json"); !strings.Contains(out, `"told_kobo": 400050,`) || !strings.Contains(out, `"difference_kobo": -99950`) {
+		t.Error(out)
+	}
+}

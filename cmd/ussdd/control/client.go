@@ -91,6 +91,12 @@ func (c *Client) Route(ctx context.Context, a vendors.Ask) ([]Hop, error) {
 	return hops, c.call(ctx, c.patience, http.MethodGet, "/route?"+query.Encode(), nil, &hops)
 }
 
+// Floats says what the vendors in force have told of our money, sorted by vendor.
+func (c *Client) Floats(ctx context.Context) ([]VendorFloat, error) {
+	var floats []VendorFloat
+	return floats, c.call(ctx, c.patience, http.MethodGet, "/floats", nil, &floats)
+}
+
 // Products says what a vendor sells for a network; "" = the vendor's first. The
 // daemon asks the vendor unless it did so not long ago.
 func (c *Client) Products(ctx context.Context, vendor, network string) ([]Product, error) {

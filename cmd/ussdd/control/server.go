@@ -87,6 +87,7 @@ func Serve(ln *net.UnixListener, cfg Config) *Server {
 	mux.HandleFunc("POST /breakers", s.override)
 	mux.HandleFunc("GET /route", s.route)
 	mux.HandleFunc("GET /products", s.products)
+	mux.HandleFunc("GET /floats", s.floats)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, Refuse(http.StatusNotFound, "nothing answers to %s %s", r.Method, r.URL.Path))
 	})

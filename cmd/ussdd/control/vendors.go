@@ -63,6 +63,12 @@ type Float struct {
 	Exhausted bool      `json:"exhausted"` // a sale was declined for want of it, not long ago
 }
 
+// VendorFloat is the Float at a vendor.
+type VendorFloat struct {
+	Vendor string `json:"vendor"`
+	Float
+}
+
 // Hop is one vendor of a route.
 type Hop struct {
 	Vendor  string   `json:"vendor"`
@@ -134,11 +140,25 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		hops[i].Breaker = &b
 		for _, f := range floats {
 			if f.Vendor == hops[i].Vendor {
-				hops[i].Float = &Float{Kobo: f.Kobo, Known: utc(f.Known), Low: f.IsLow(), Exhausted: f.Exhausted}
+				float := floatOf(f)
+				hops[i].Float = &float
 			}
 		}
 	}
 	s.answer(w, r, hops)
+}
+
+func floatOf(f vendors.Float) Float {
+	return Float{Kobo: f.Kobo, Known: utc(f.Known), Low: f.IsLow(), Exhausted: f.Exhausted}
+}
+
+// floats answers with what each vendor has told, and asks none.
+func (s *Server) floats(w http.ResponseWriter, r *http.Request) {
+	list := []VendorFloat{}
+	for _, f := range s.cfg.Vendors().Floats() {
+		list = append(list, VendorFloat{f.Vendor, floatOf(f)})
+	}
+	s.answer(w, r, list)
 }
 
 // Endpoint is a vendor's way to a network, "" = its first. An error is a *Problem.
