@@ -92,57 +92,62 @@ var errTwice = errors.New("a key is there twice")
 // decode reads a body as exactly one JSON document, with its numbers as they are written. An object
 // that has a key twice says two things at once (RFC 8259 §4), and is refused.
 func decode(body []byte) (any, error) {
-	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	written, depth := measure(body)
+	if depth > maxAnswerDepth {
+		return nil, errors.New("too deep")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
-	doc, err := decodeNext(dec, maxAnswerDepth)
-	if err != nil {
+	var doc any
+	if err := dec.Decode(&doc); err != nil {
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("more than one JSON document")
 	}
+	if countKeys(doc) != written { // of two values for one key, the last is in doc
+		return nil, errTwice
+	}
 	return doc, nil
 }
 
-// decodeNext reads the next value.
-func decodeNext(dec *json.Decoder, depth int) (any, error) {
-	token, err := dec.Token()
-	open, nested := token.(json.Delim)
-	switch {
-	case err != nil || !nested:
-		return token, err
-	case depth == 0:
-		return nil, errors.New("too deep")
-	}
-	list, object := []any{}, map[string]any{}
-	for dec.More() {
-		if open == '[' {
-			item, err := decodeNext(dec, depth-1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, item)
-			continue
-		}
-		token, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		key, _ := token.(string) // or Token would have refused it
-		if _, twice := object[key]; twice {
-			return nil, errTwice
-		}
-		if object[key], err = decodeNext(dec, depth-1); err != nil {
-			return nil, err
+// measure counts the keys that a JSON text has, and how deep its objects and lists stand in each
+// other. Of what is no JSON it says nothing.
+func measure(text []byte) (keys, depth int) {
+	for i, open, quoted := 0, 0, false; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == ':':
+			keys++
+		case c == '{' || c == '[':
+			open++
+			depth = max(depth, open)
+		case c == '}' || c == ']':
+			open--
 		}
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, err
+	return keys, depth
+}
+
+// countKeys counts the keys of all objects of a document.
+func countKeys(doc any) (n int) {
+	switch doc := doc.(type) {
+	case map[string]any:
+		n = len(doc)
+		for _, v := range doc {
+			n += countKeys(v)
+		}
+	case []any:
+		for _, v := range doc {
+			n += countKeys(v)
+		}
 	}
-	if open == '[' {
-		return list, nil
-	}
-	return object, nil
+	return n
 }
 
 // find follows the path. A missing key, or a step into something that has no steps, is not found;
