@@ -26,9 +26,19 @@ type model struct {
 
 // modelled is a purchase and its newest row.
 type modelled struct {
-	p     store.Purchase
-	state string
-	last  store.Attempt
+	p        store.Purchase
+	state    string
+	disputed bool // it failed by a refund in doubt, and nobody has said since what became of it
+	last     store.Attempt
+}
+
+// after is what the purchase may become by a step.
+func (x *modelled) after(what string) (next string, allowed bool) {
+	if what == "resolve failed" && x.disputed {
+		return store.Failed, true
+	}
+	next, allowed = steps[what][x.state]
+	return next, allowed
 }
 
 // held is what a payer's open purchases reserve.
@@ -209,13 +219,13 @@ func (m *model) step(t *rapid.T) {
 	x := m.any(t)
 	names := slices.Sorted(maps.Keys(steps))
 	if rapid.IntRange(0, 3).Draw(t, "allowed") > 0 {
-		names = slices.DeleteFunc(names, func(what string) bool { return steps[what][x.state] == "" })
+		names = slices.DeleteFunc(names, func(what string) bool { _, allowed := x.after(what); return !allowed })
 	}
 	if len(names) == 0 {
 		return // the purchase is at its end
 	}
 	what := rapid.SampledFrom(names).Draw(t, "step")
-	next, allowed := steps[what][x.state]
+	next, allowed := x.after(what)
 	if what == "adopt" {
 		if allowed {
 			m.adopt(x)
@@ -237,6 +247,7 @@ func (m *model) step(t *rapid.T) {
 		t.Fatalf("%s of what is %s: %s, %v", what, was, p.State, err)
 	}
 	x.p, x.state = p, next
+	x.disputed = what == "refund" || x.disputed && next == store.Failed && what != "resolve failed"
 	if was != next && (next == store.Failed || next == store.Reversed) {
 		m.balance[p.MSISDN] += p.Amount
 	}
