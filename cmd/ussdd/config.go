@@ -39,7 +39,7 @@ type config struct {
 	VendorURLs settings.URLs `envconfig:"VENDOR_URLS" desc:"base URLs that override the vendors' own, for example mtn=https://sandbox.example/v1,glo=…; NAME.token=URL is where a vendor's tokens are asked for, up to the path"`
 	SecretsDir string        `envconfig:"SECRETS_DIR" desc:"directory with one file for each secret that the vendors name; $CREDENTIALS_DIRECTORY is looked into first, USSDD_SECRET_<NAME> last; <name>-next is tried when the vendor refuses <name>; read again on SIGHUP"`
 
-	Control   string `desc:"path of the socket that ussdctl's link, push, breaker and route commands use, open to the daemon's user and group; - for none; unset: control.sock in $RUNTIME_DIRECTORY, or ussdd.sock in the working directory"`
+	Control   string `desc:"path of the socket that ussdctl's link, push, breaker, route, vendor products and provider float commands use, open to the daemon's user and group; - for none; unset: control.sock in $RUNTIME_DIRECTORY, or ussdd.sock in the working directory"`
 	AdminAddr string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8686" desc:"host:port of /livez, /readyz and /metrics; - for none"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
